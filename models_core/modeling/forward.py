@@ -19,10 +19,14 @@ from models_core.modeling.manual_autograd.lm_head import CHUNK
 from models_core.modeling.ops import head_log_probs
 from models_core.modeling.packing import Group, Packed, hidden_states, pack, sharing_for
 from models_core.modeling.plain_forward import OwnHead
+from models_core.training import fsdp
 from models_core.training.batching import micro_batches
 
 SHORTEST_PROMPT = 8
 """Tokens that a prompt keeps in a row, or all of it where it is shorter; a response that leaves less is too long."""
+
+FEWEST = Group([0], [[0]])
+"""The tokens of a forward pass that a process computes only because the others compute one."""
 
 
 class Encoded(NamedTuple):
@@ -177,11 +181,14 @@ def _by_group(
     found = [torch.empty(0)] * len(groups)
     filled = [index for index, group in enumerate(groups) if group.responses]
     sharing = sharing_for(model, "auto")
-    for batch in micro_batches([groups[index].cost(sharing) for index in filled], budget=budget):
+    batches = micro_batches([groups[index].cost(sharing) for index in filled], budget=budget)
+    for batch in batches:
         members = [filled[position] for position in batch]
         computed = of(model, pack([groups[index] for index in members], device=device, sharing=sharing))
         for index, row in zip(
             members, computed.split([len(groups[index].responses) for index in members]), strict=True
         ):
             found[index] = row
+    for _ in range(fsdp.missing_passes(model, len(batches))):
+        of(model, pack([FEWEST], device=device))
     return found

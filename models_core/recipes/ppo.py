@@ -79,7 +79,13 @@ def train(
 
     # 2. Load the models, and turn the prompts into tokens.
     actor_critic = ActorCritic.load(
-        settings, model=model, reference=reference, rewards=reward_models, device=device, dtype=training.dtype
+        settings,
+        model=model,
+        reference=reference,
+        rewards=reward_models,
+        device=device,
+        dtype=training.dtype,
+        shard=training.shard,
     )
     policy, tokenizer = actor_critic.policy, actor_critic.tokenizer
     encode = partial(prompts.encode, policy=policy, tokenizer=tokenizer, settings=settings)
@@ -103,7 +109,7 @@ def train(
     done, saved = training.restore()
     # Where the base weights are trained, a moving average would be one more copy of them.
     average = MovingAverage(
-        training.optimizers["policy"].masters, decay=settings.ema_decay if adapters.keeps_base(settings.method) else 0
+        training.optimizers["policy"], decay=settings.ema_decay if adapters.keeps_base(settings.method) else 0
     )
     evaluator = Evaluator(
         eval_prompts,

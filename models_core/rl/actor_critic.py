@@ -12,7 +12,7 @@ The first rollout iteration has the same tokens, log-probabilities, KL and score
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from models_core.modeling import adapters, chat, forward, loading
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.loading import head
 from models_core.modeling.packing import Packed, hidden_states
+from models_core.modeling.packing import check as check_packed
 from models_core.rl.rewards.reward_models import RewardModel, RewardModels, check_ensemble, same_tokens
 from models_core.rl.rewards.rollout_rewards import RolloutRewards
 
@@ -52,10 +53,11 @@ class ActorCritic:
         rewards: Sequence[str],
         device: torch.device,
         dtype: torch.dtype,
+        shard: Callable[[Any], None] = lambda network: None,
     ) -> "ActorCritic":
         """Load all models and choose the trained weights. `rewards`: names of reward models, may be empty.
 
-        Raises BadInput.
+        `shard` is called with each model that does not learn as soon as it is loaded. Raises BadInput.
         """
         tokenizer = loading.load_tokenizer(model)
         tokenizers = [loading.load_tokenizer(name) for name in rewards]
@@ -71,7 +73,7 @@ class ActorCritic:
         frozen = policy
         if not shares_base or not loading.is_same(reference, model):
             check_reference(reference, model=model, tokenizer=tokenizer)
-            frozen = loading.load_policy(reference, **options).requires_grad_(False)
+            frozen = _frozen(loading.load_policy(reference, **options), shard)
 
         value = policy if value_init == "head" else None
         if value_init == "policy":
@@ -84,7 +86,7 @@ class ActorCritic:
         members = []
         for number, (name, own_tokenizer) in enumerate(zip(rewards, tokenizers, strict=True)):
             is_value_model = number == 0 and value_init == "reward" and shares_base
-            network = value if is_value_model else loading.load_reward_model(name, **options).requires_grad_(False)
+            network = value if is_value_model else _frozen(loading.load_reward_model(name, **options), shard)
             members.append(
                 RewardModel(
                     network,
@@ -194,6 +196,14 @@ def check_reference(reference: str, *, model: str, tokenizer: Any) -> None:
             f"The reference {reference} is of another architecture ({shapes[0]}) than the policy {model} "
             f"({shapes[1]}). Take the SFT model that the policy comes from."
         )
+
+
+def _frozen(network: Any, shard: Callable[[Any], None]) -> Any:
+    """A model that does not learn, held against transformers' forward while its weights are whole."""
+    network.requires_grad_(False)
+    check_packed(trunk(network))
+    shard(network)
+    return network
 
 
 def _shares_base(settings: PPOConfig) -> bool:

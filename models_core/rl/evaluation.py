@@ -19,6 +19,7 @@ from models_core.rl.rewards.pipeline import RawScores, RewardPipeline
 from models_core.training import distributed
 from models_core.training.ema import MovingAverage
 from models_core.training.loop import Training
+from models_core.training.optimizer import MasterAdamW
 
 SEED_OFFSET = 2**31 + 2**30
 """Added to the run's seed: evaluation prompts are sampled with the same random numbers every time."""
@@ -136,8 +137,10 @@ class Evaluator:
         else:
             loss = -metrics["eval_reward"]
             is_best = best.update({**metrics, "lost": loss}, by="lost", step=step)
-            if is_best and self.settings.load_best_at_end and processes.is_main():
-                best.save(self.training.run.checkpoints, {"policy": self._weights()})
+            if is_best and self.settings.load_best_at_end:
+                weights = self._optimizer.whole(self._shares())
+                if processes.is_main():
+                    best.save(self.training.run.checkpoints, {"policy": weights})
         self.stop_reason = self.stop_reason or self.early_stopping.check_evaluations(best.stale, settings=self.settings)
 
     def _write_samples(self, step: int, samples: EvaluationSamples, raw: RawScores) -> None:
@@ -172,12 +175,16 @@ class Evaluator:
         """
         self.stop_reason = self.early_stopping.check_rollouts(metrics, scores, settings=self.settings)
         if self.stop_reason is None:
-            self.last_good_weights = {name: weight.detach().clone() for name, weight in self._weights().items()}
+            self.last_good_weights = {name: weight.detach().clone() for name, weight in self._shares().items()}
         return self.stop_reason is None
 
-    def _weights(self) -> Mapping[str, torch.Tensor]:
-        """The policy's weights as they would be saved, fp32."""
-        return self.average.average or self.training.optimizers["policy"].weights()
+    def _shares(self) -> Mapping[str, torch.Tensor]:
+        """The policy's weights as they would be saved, fp32: this process's shares where they are split."""
+        return self.average.average or self._optimizer.masters
+
+    @property
+    def _optimizer(self) -> MasterAdamW:
+        return self.training.optimizers["policy"]
 
     # ---- the end of a run --------------------------------------------------------------------------------------------
 
@@ -187,15 +194,17 @@ class Evaluator:
         The best ones by held-out reward, else the last ones, or the last good ones after an early stop.
         """
         best = self.training.best
-        chosen, metrics = self._weights(), dict(self.latest)
+        shares, metrics = self._shares(), dict(self.latest)
+        chosen: Mapping[str, torch.Tensor] = {}
         if best.step and self.settings.load_best_at_end:
             distributed.wait()  # the first process writes them
             chosen = best.load(self.training.run.checkpoints).tensors("policy")
             metrics = {name: value for name, value in best.measures.items() if name != "lost"}
             metrics["best_step"] = best.step
         elif self.stop_reason is not None and self.stop_reason.setting != "patience" and self.last_good_weights:
-            chosen, metrics = self.last_good_weights, {}
-        self.training.optimizers["policy"].load_weights({name: weight.clone() for name, weight in chosen.items()})
+            shares, metrics = self.last_good_weights, {}
+        chosen = chosen or self._optimizer.whole(shares)
+        self._optimizer.load_weights({name: weight.clone() for name, weight in chosen.items()})
         initial = {f"{name}_start": self.initial[name] for name in ("eval_score", "eval_reward") if self.latest}
         reason = self.stop_reason
         stopped = {"stopped_early": reason.reason, "stopped_by": reason.setting} if reason else {}
@@ -214,12 +223,12 @@ class Evaluator:
 
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         """Tensors of a checkpoint by group: {"good": the last good weights}, or {}."""
-        return {"good": self.last_good_weights} if self.last_good_weights else {}
+        return {"good": self._optimizer.whole(self.last_good_weights)} if self.last_good_weights else {}
 
     def load_state_dict(self, state: Mapping[str, Any], good: Mapping[str, torch.Tensor]) -> None:
         """`good`: the group of that name from `tensors`."""
         self.early_stopping.load_state_dict(state["early_stopping"])
         self.last_step, self.initial, self.latest = state["last_step"], state["initial"], state["latest"]
         self.penalty_scale = state["penalty_scale"]
-        self.last_good_weights = {name: weight.to(self.actor_critic.device) for name, weight in good.items()}
+        self.last_good_weights = self._optimizer.shares(good)
         self.stop_reason = self.early_stopping.check_evaluations(self.training.best.stale, settings=self.settings)

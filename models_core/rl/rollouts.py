@@ -11,7 +11,7 @@ from models_core.modeling import adapters, chat
 from models_core.rl.actor_critic import ActorCritic
 from models_core.rl.prompts import EncodedPrompts
 from models_core.rl.rewards.base import Completion
-from models_core.training import distributed
+from models_core.training import distributed, fsdp
 
 
 def sample_rollouts(
@@ -24,7 +24,7 @@ def sample_rollouts(
     chosen = EncodedPrompts(
         prompts=[prompts.prompts[row] for row in rows], ids=[prompts.ids[row] for row in rows], counts={}
     )
-    with adapters.merged_for_sampling(actor_critic.policy):
+    with fsdp.gathered(actor_critic.policy), adapters.merged_for_sampling(actor_critic.policy):
         return generate_completions(
             actor_critic.policy,
             chosen,
@@ -40,7 +40,7 @@ def sample_policy(
     actor_critic: ActorCritic, prompts: EncodedPrompts, *, seed: int, stop: StopSignal | None
 ) -> list[Completion]:
     """One completion of the policy for each prompt."""
-    with adapters.merged_for_sampling(actor_critic.policy):
+    with fsdp.gathered(actor_critic.policy), adapters.merged_for_sampling(actor_critic.policy):
         return generate_completions(actor_critic.policy, prompts, actor_critic=actor_critic, seed=seed, stop=stop)
 
 
@@ -52,8 +52,11 @@ def sample_reference(
         prompts=[item.prompt for item in completions], ids=[list(item.prompt_ids) for item in completions], counts={}
     )
     if actor_critic.reference is not actor_critic.policy:
-        return generate_completions(actor_critic.reference, prompts, actor_critic=actor_critic, seed=seed, stop=stop)
-    with adapters.adapter_off(actor_critic.policy):
+        with fsdp.gathered(actor_critic.reference):
+            return generate_completions(
+                actor_critic.reference, prompts, actor_critic=actor_critic, seed=seed, stop=stop
+            )
+    with fsdp.gathered(actor_critic.policy), adapters.adapter_off(actor_critic.policy):
         return generate_completions(actor_critic.policy, prompts, actor_critic=actor_critic, seed=seed, stop=stop)
 
 

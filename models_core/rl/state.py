@@ -47,7 +47,7 @@ class PPOState:
         }
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """What a checkpoint holds as tensors, by group: "average", "good"."""
+        """What a checkpoint holds as tensors, whole, by group: "average", "good"."""
         return self.average.groups() | self.evaluator.tensors()
 
     def load_state_dict(
@@ -65,7 +65,7 @@ class PPOState:
 
     def checkpoint(self) -> dict[str, Any]:
         """Arguments of Training.step, after and between_steps that say what to save."""
-        return {"total": self.total, "state": self.state_dict(), "tensors": self.tensors()}
+        return {"total": self.total, "state": self.state_dict(), "tensors": self.tensors}
 
 
 def current_keys(state: Mapping[str, Any]) -> Mapping[str, Any]:

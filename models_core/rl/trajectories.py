@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from models_core.contract.settings import PPOConfig
+from models_core.modeling.forward import FEWEST
 from models_core.modeling.ops import explained_variance, length_mask, masked_mean, whiten
 from models_core.modeling.packing import Group, Packed, pack, sharing_for
 from models_core.rl.actor_critic import ActorCritic
 from models_core.rl.advantages import gae, grpo_advantages, kl_penalised_rewards, rloo_advantages
-from models_core.training import distributed, gradient_cache
+from models_core.training import distributed, fsdp, gradient_cache
 from models_core.training.batching import micro_batches
 
 PerToken = Tensor
@@ -194,11 +195,14 @@ def per_token(
     own = distributed.rows_of_rank([item.cost for item in prompt_groups])
     computed: dict[int, Tensor] = {}  # of a trajectory: (quantities, tokens)
     budget = actor_critic.settings.max_tokens_per_forward
-    for batch in micro_batches([prompt_groups[row].cost for row in own], budget=budget):
+    batches = micro_batches([prompt_groups[row].cost for row in own], budget=budget)
+    for batch in batches:
         members = [prompt_groups[own[position]] for position in batch]
         packed = pack([member.group for member in members], device=actor_critic.device)
         parts = torch.stack(list(compute(packed))).cpu().split(packed.response_sizes, dim=1)
         computed |= dict(zip(itertools.chain(*(member.rows for member in members)), parts, strict=True))
+    for _ in range(fsdp.missing_passes(actor_critic.policy, len(batches))):
+        compute(pack([FEWEST], device=actor_critic.device))
     gathered = distributed.all_gather(computed)
     columns = [gathered[row].T for row in range(len(gathered))]
     padded = torch.nn.utils.rnn.pad_sequence(columns, batch_first=True)  # (batch, tokens, quantities)

@@ -57,6 +57,11 @@ def total(value: float, *, device: torch.device | str = "cpu") -> float:
     return float(all_reduce_sum(torch.tensor(value, dtype=torch.float64, device=device)))
 
 
+def largest(value: int) -> int:
+    """The largest of a number over all processes."""
+    return max(all_gather({processes.rank(): value}).values())
+
+
 def any_of(flag: bool, *, device: torch.device | str = "cpu") -> bool:
     """Whether the flag is set in some process: signals arrive at different times, and all must act alike."""
     return total(float(flag), device=device) > 0

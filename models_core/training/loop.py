@@ -30,6 +30,8 @@ from models_core.training.optimizer import MasterAdamW
 Minibatch = TypeVar("Minibatch")
 Penalty = Callable[[Mapping[str, Tensor]], None]
 """Adds to the gradients of the fp32 masters, by name, once a step: a pull that no micro-batch knows of."""
+Tensors = Callable[[], Mapping[str, Mapping[str, Tensor]]]
+"""Named tensors by group, whole: called by all processes when a checkpoint is made."""
 
 
 class Training:
@@ -51,8 +53,6 @@ class Training:
         resume: bool,
     ) -> None:
         """Check the run folder. Numbers' precision and the thread count of a resumed run are those it began with."""
-        if stage == "ppo" and settings.parallel == "fsdp":
-            raise BadInput("ppo samples from whole weights, which parallel=fsdp splits: take parallel=ddp.")
         self.settings = settings
         self.device = device
         self.stop = stop
@@ -112,7 +112,10 @@ class Training:
         if self.is_sharded:
             if muon:
                 raise BadInput("parallel=fsdp splits the matrices that muon needs whole: take optimizer=adamw, or ddp.")
-            fsdp.shard(model, device=self.device)
+            self.shard(model)
+            if weights is not None:
+                split = dict(model.named_parameters())
+                weights = {weight: split[weight] for weight in weights}
         if self.dtype == torch.bfloat16 and self.device.type == "cpu":
             operators.prepare(*(name for name in operators.NAMES if name != "decoder"))
         self.optimizers[name] = MasterAdamW(
@@ -129,6 +132,11 @@ class Training:
                 self._computed[name] = forward_check.report(model)
         self._models[name] = model
         return self.optimizers[name]
+
+    def shard(self, model: Any) -> None:
+        """Split the layers of a model over the processes where the run asks for it: also of one that does not learn."""
+        if self.is_sharded:
+            fsdp.shard(model, device=self.device)
 
     @property
     def is_sharded(self) -> bool:
@@ -184,7 +192,7 @@ class Training:
         *,
         total: int,
         state: Mapping[str, Any] | None = None,
-        tensors: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
+        tensors: Tensors | None = None,
     ) -> Iterator[None]:
         """Step `number` (from 1) of `total`: its time counts towards the run's rates; loading and saving do not.
 
@@ -205,7 +213,7 @@ class Training:
         *,
         total: int,
         state: Mapping[str, Any] | None = None,
-        tensors: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
+        tensors: Tensors | None = None,
     ) -> Iterator[None]:
         """What comes after `step` of `total` and changes no weight.
 
@@ -214,10 +222,10 @@ class Training:
         try:
             yield
         except Halted:
-            self.save(step, state=state or {}, tensors=tensors or {})
+            self.save(step, state=state or {}, tensors=tensors)
             raise
         except Stopped:
-            self.save(step, state=state or {}, tensors=tensors or {})
+            self.save(step, state=state or {}, tensors=tensors)
             raise Stopped(f"Stopped after step {step} of {total}; --resume goes on from there.") from None
 
     def backward(self, loss: Tensor, *names: str, is_last: bool) -> None:
@@ -268,7 +276,7 @@ class Training:
         for name, model in self._models.items():
             setattr(model, LEARNED, getattr(model, LEARNED, {}) | self.optimizers[name].weights())
             if self.is_sharded:
-                fsdp.unshard(model, dtype=self.dtype)
+                fsdp.unshard(model)
 
     def _load_best(self) -> dict[str, float]:
         if not self.best.step:
@@ -287,7 +295,7 @@ class Training:
         *,
         total: int,
         state: Mapping[str, Any] | None = None,
-        tensors: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
+        tensors: Tensors | None = None,
     ) -> None:
         """After `step` of `total` steps: tell the progress, save when it is time. Raises Stopped once asked to stop."""
         self.run.progress(step, total)
@@ -295,19 +303,20 @@ class Training:
         due = every > 0 and step % every == 0 and step < total
         must_stop = distributed.any_of(self.stop.requested, device=self.device)
         if due or must_stop:
-            self.save(step, state=state or {}, tensors=tensors or {})
+            self.save(step, state=state or {}, tensors=tensors)
         if must_stop:
             raise Stopped(f"Stopped after step {step} of {total}; --resume goes on from there.")
 
-    def save(self, step: int, *, state: Mapping[str, Any], tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+    def save(self, step: int, *, state: Mapping[str, Any], tensors: Tensors | None) -> None:
         """Write a checkpoint: of whole weights, so that any number of processes can go on from it."""
         optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        others = tensors() if tensors is not None else {}
         if not processes.is_main():
             return
         checkpoint.save(
             self.run.checkpoints,
             step=step,
-            tensors={**optimizers, **tensors},
+            tensors={**optimizers, **others},
             state={
                 "precision": self.precision,
                 "seconds": self.seconds,

@@ -262,7 +262,15 @@ class MasterAdamW:
 
     def weights(self) -> dict[str, Tensor]:
         """The masters by name, whole where they are split over processes."""
-        return {name: self._whole(name, master) for name, master in self.masters.items()}
+        return self.whole(self.masters)
+
+    def whole(self, shares: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors of the shape of these weights put together of this process's and the others' shares."""
+        return {name: self._whole(name, share) for name, share in shares.items()}
+
+    def shares(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """This process's shares of whole tensors of the shape of these weights, on the weights' device."""
+        return {name: self._share(name, tensor).to(self.masters[name].device) for name, tensor in tensors.items()}
 
     def _whole(self, name: str, share: Tensor) -> Tensor:
         return fsdp.full_tensor_of(share.detach(), like=self.parameters[name])

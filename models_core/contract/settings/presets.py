@@ -30,8 +30,6 @@ _ONE_GPU = {"max_tokens_per_forward": 16_384}
 _FULL_ONE_GPU = {**_ONE_GPU, "method": "full"}
 _GPUS = {**_ONE_GPU, "processes": 4, "parallel": "fsdp"}
 _FULL_GPUS = {**_GPUS, "method": "full"}
-_GPUS_OF_PPO = {**_GPUS, "parallel": "ddp"}
-"""Rollouts need whole weights."""
 _TRAINED_ON_ROWS = ("sft", "reward", "dpo")
 
 PRESETS: dict[str, Preset] = {
@@ -88,11 +86,11 @@ PRESETS: dict[str, Preset] = {
     ),
     "several_gpus": Preset(
         title="Several GPUs",
-        help="Four processes with a GPU each, the weights split among them (FSDP; DDP for PPO).",
+        help="Four processes with a GPU each, the weights split among them (FSDP).",
         settings={
             "pretrain": {**_GPUS, "size": "100m", "max_length": 1024, "batch_size": 256, "vocab_size": 16_384},
             **dict.fromkeys(_TRAINED_ON_ROWS, _FULL_GPUS),
-            "ppo": {**_GPUS_OF_PPO, "method": "full", "batch_size": 512, "minibatches": 8, "max_new_tokens": 256},
+            "ppo": {**_FULL_GPUS, "batch_size": 512, "minibatches": 8, "max_new_tokens": 256},
         },
     ),
 }  # fmt: skip

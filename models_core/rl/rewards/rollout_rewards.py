@@ -61,6 +61,7 @@ class RolloutRewards:
 
     def _scores_of(self, model: RewardModel, groups: Sequence[Group], messages: Sequence[Sequence[Message]]) -> Tensor:
         if not groups:
+            model.head_scores([])  # the other processes may wait for this one's part of split weights
             return torch.zeros(0, model.num_heads)
         if same_tokens(self.tokenizer, model.tokenizer):
             rows = [

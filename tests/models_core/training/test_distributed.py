@@ -21,13 +21,15 @@ REFUSALS = {
     "qlora": "parallel=fsdp cannot split quantised weights; take parallel=ddp.",
     "ewc": "--ewc needs whole weights, which parallel=fsdp splits: take parallel=ddp.",
     "muon": "parallel=fsdp splits the matrices that muon needs whole: take optimizer=adamw, or ddp.",
-    "ppo": "ppo samples from whole weights, which parallel=fsdp splits: take parallel=ddp.",
 }
 PHASES = {"episodes": 16, "batch_size": 8, "max_new_tokens": 6, "learning_rate": 0.01, "max_tokens_per_forward": 64}
+LOOKS = 1
+"""Looks for a stop signal until the end of the first rollout iteration."""
 POLICIES: dict[str, dict[str, Any]] = {
     "one-trunk": PHASES | {"value_init": "head", "kl_target": 0.5},
     "own-value": PHASES | {"value_init": "reward", "method": "full", "ppo_epochs": 2},
     "grpo": PHASES | {"algorithm": "grpo", "samples_per_prompt": 2, "kl_coef": 0.3},
+    "copies": PHASES | {"value_init": "reward", "share_base_weights": "never", "reward_baseline": True},
 }
 """PPO in its memory plans, all with text mixed in."""
 
@@ -74,8 +76,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings["dpo"] = settings["reward"]
     of_policies = [(name, "ppo", values, given["ppo"]) for name, values in POLICIES.items()]
     of_policies.append(("dpo", "dpo", settings["dpo"], given["dpo"]))
-    runs += [(f"{name}-ddp", *rest) for name, *rest in of_policies]
-    runs.append(("no-ppo", "ppo", PHASES | {"parallel": "fsdp"}, given["ppo"] | {"refused": REFUSALS["ppo"]}))
+    for parallel in ("ddp", "fsdp"):
+        runs += [
+            (f"{name}-{parallel}", stage, values | {"parallel": parallel}, files)
+            for name, stage, values, files in of_policies
+        ]
+    # Stopped by two processes after a rollout iteration and finished by one, and the other way about.
+    stopped = POLICIES["one-trunk"] | {"parallel": "fsdp"}
+    runs.append(("ppo-two-then-one", "ppo", stopped, given["ppo"] | {"stop_after": LOOKS}))
+    many.run(folder, "ppo-one-then-two", "ppo", POLICIES["one-trunk"], given["ppo"] | {"stop_after": 16})
+    runs.append(("ppo-one-then-two", "ppo", stopped, given["ppo"] | {"resume": True}))
     old = {"replay": given["sft"]["data"], "ewc": given["sft"]["data"]}
     runs += [
         ("no-qlora", "sft", {"method": "qlora", "parallel": "fsdp"}, given["sft"] | {"refused": REFUSALS["qlora"]}),
@@ -92,6 +102,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, stage, values, files in of_policies:
         many.run(folder, f"{name}-one", stage, values, files)
     many.run(folder, "two-then-one", "sft", halves, given["sft"] | {"resume": True})
+    many.run(folder, "ppo-two-then-one", "ppo", POLICIES["one-trunk"], given["ppo"] | {"resume": True})
     return folder
 
 
@@ -113,13 +124,14 @@ def test_two_processes_tell_the_metrics_of_one(stage: str, parallel: str, folder
         assert left == pytest.approx(right, abs=1e-5)
 
 
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 @pytest.mark.parametrize("name", [*POLICIES, "dpo"])
-def test_two_processes_make_the_policy_of_one_from_the_same_episodes(name: str, folder: Path) -> None:
-    one, two = weights(folder / f"{name}-one"), weights(folder / f"{name}-ddp")
+def test_two_processes_make_the_policy_of_one_from_the_same_episodes(name: str, parallel: str, folder: Path) -> None:
+    one, two = weights(folder / f"{name}-one"), weights(folder / f"{name}-{parallel}")
     assert one.keys() == two.keys()
     for key, tensor in one.items():
         torch.testing.assert_close(two[key], tensor, rtol=0, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
-    rows = [metrics(folder / f"{name}-{kind}") for kind in ("one", "ddp")]
+    rows = [metrics(folder / f"{name}-{kind}") for kind in ("one", parallel)]
     assert len(rows[0]) > 1
     for left, right in zip(*rows, strict=True):
         assert left.keys() == right.keys()
@@ -129,9 +141,15 @@ def test_two_processes_make_the_policy_of_one_from_the_same_episodes(name: str, 
             assert value == pytest.approx(right[key], abs=near), key
 
 
-@pytest.mark.parametrize("name", ["two-then-one", "one-then-two"])
-def test_a_run_goes_on_in_another_number_of_processes(name: str, folder: Path) -> None:
-    one, both = weights(folder / "sft-one"), weights(folder / name)
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [
+        ("two-then-one", "sft-one"), ("one-then-two", "sft-one"), ("ppo-two-then-one", "one-trunk-one"),
+        ("ppo-one-then-two", "one-trunk-one"),
+    ],
+)  # fmt: skip
+def test_a_run_goes_on_in_another_number_of_processes(name: str, whole: str, folder: Path) -> None:
+    one, both = weights(folder / whole), weights(folder / name)
     for key, tensor in one.items():
         torch.testing.assert_close(both[key], tensor, rtol=0, atol=1e-5, msg=key)
 
@@ -173,7 +191,7 @@ def test_gradients_are_summed_over_parts_and_processes_in_fp32(folder: Path) -> 
 
 def test_only_the_first_process_speaks(folder: Path) -> None:
     said = (folder / "said.txt").read_text(encoding="utf-8")
-    assert said.count("step 1/") == 11  # ten whole runs and the first part of one that is stopped
+    assert said.count("step 1/") == 18  # sixteen whole runs and the first parts of two that are stopped
 
 
 def test_rows_are_shared_out_by_their_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
