@@ -33,6 +33,8 @@ MAX_NEW_TOKENS = 256
 """Of a request that doesn't say how many, as in the harness."""
 NOT_INSTALLED = "lm-evaluation-harness is not installed: pip install lm_eval"
 
+NUM_DOCUMENTS = "sample_len"
+
 
 def run(
     *,
@@ -110,11 +112,16 @@ def run(
 
 
 def figures(results: dict[str, dict[str, Any]]) -> Iterable[tuple[str, str, float, float | None]]:
-    """(task, metric, value, its standard error) of what the harness returns: keys "acc,none", "acc_stderr,none"."""
+    """(task, metric, value, its standard error) of what the harness returns: keys "acc,none", "acc_stderr,none".
+
+    "sample_len" is the number of documents, which the report has beside the results.
+    """
     for task, measured in sorted(results.items()):
         for key, value in measured.items():
             metric, _comma, filter_name = key.partition(",")
-            if not isinstance(value, int | float) or isinstance(value, bool) or metric.endswith("_stderr"):
+            if metric == NUM_DOCUMENTS or metric.endswith("_stderr"):
+                continue
+            if not isinstance(value, int | float) or isinstance(value, bool):
                 continue
             error = measured.get(f"{metric}_stderr,{filter_name}")
             shown = metric if filter_name in ("", "none") else f"{metric} ({filter_name})"

@@ -145,7 +145,6 @@ def test_figures_come_with_their_errors_and_filters() -> None:
     }
     assert list(figures(results)) == [
         ("a", "word_perplexity", 12.5, None),
-        ("a", "sample_len", 3.0, None),
         ("b", "acc", 0.5, 0.1),
         ("b", "exact_match (strict)", 1.0, None),
     ]
