@@ -40,6 +40,8 @@ try:
     HONE_RUNS_A_SITE = env.whole_number("HONE_RUNS_A_SITE", default=100, minimum=1, maximum=100_000)
     HONE_RESERVED_DISK_GB = env.whole_number("HONE_RESERVED_DISK_GB", default=1, minimum=0, maximum=100_000)
     HONE_GATEWAY_REQUESTS = env.whole_number("HONE_GATEWAY_REQUESTS", default=16, minimum=1, maximum=256)
+    HONE_ROLLOUT_SERVER = env.address_of_server("HONE_ROLLOUT_SERVER", example="http://gpu1:8000/v1")
+    HONE_ROLLOUT_SERVER_FOLDER = env.text("HONE_ROLLOUT_SERVER_FOLDER", default="", pattern=r"(/.+)?", form="a path")
     HONE_AI_ENDPOINTS = env.endpoints("HONE_AI_ENDPOINTS")
     HONE_TRACKERS = env.choices("HONE_TRACKERS", choices=["tensorboard", "wandb", "mlflow"])
     HONE_MODEL_FOLDERS = env.folders("HONE_MODEL_FOLDERS")

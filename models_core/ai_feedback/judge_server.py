@@ -76,7 +76,7 @@ class JudgeServer(Server[JudgeConfig]):
         body = json.dumps(values, ensure_ascii=False).encode()
         characters = sum(len(message["content"]) for message in chat)
         most = Usage(requests=1, input_tokens=estimated_tokens(characters), output_tokens=max_tokens)
-        text: str = self._tried(lambda: self._paid(body, most, usage))
+        text: str = self.tried(lambda: self._paid(body, most, usage))
         return text
 
     def _paid(self, body: bytes, most: Usage, usage: Usage) -> str:
@@ -87,7 +87,7 @@ class JudgeServer(Server[JudgeConfig]):
             if self.ended.wait(self.spending.wait_seconds()):
                 spent.requests = 0
                 raise Stopped
-            reply = self._exchange("POST", "/chat/completions", body, read=_read_reply)
+            reply = self.exchange("POST", "/chat/completions", body, read=_read_reply)
             is_estimated = reply.input_tokens is None or reply.output_tokens is None
             spent.input_tokens = most.input_tokens if reply.input_tokens is None else reply.input_tokens
             spent.output_tokens = (

@@ -110,7 +110,7 @@ class Server(Generic[AskingT]):
         """The model to ask for: the setting, or the first that the server names."""
         if self.settings.served_model:
             return self.settings.served_model
-        name: str = self._tried(lambda: self._exchange("GET", "/models", None, read=first_model))
+        name: str = self.tried(lambda: self.exchange("GET", "/models", None, read=first_model))
         return name
 
     def responses(
@@ -169,7 +169,7 @@ class Server(Generic[AskingT]):
 
     def complete(self, body: bytes) -> SampledResponse:
         """What the server completes a chat with: a request as JSON, made again while it fails for a passing reason."""
-        return self._tried(lambda: self._exchange("POST", "/chat/completions", body, read=read_completion))
+        return self.tried(lambda: self.exchange("POST", "/chat/completions", body, read=read_completion))
 
     def _body(self: "Server[SampleConfig]", model: str, chat: Messages, key: tuple[int, int]) -> bytes:
         """What is sent. Settings outside OpenAI's protocol (vLLM knows them) are left out where they do nothing."""
@@ -180,7 +180,7 @@ class Server(Generic[AskingT]):
             "max_tokens": settings.max_new_tokens,
             "temperature": settings.temperature,
             "top_p": settings.top_p,
-            "seed": _seed(settings.seed, key),
+            "seed": request_seed(settings.seed, key),
         }
         if settings.server_logprobs:
             values["logprobs"] = True
@@ -190,7 +190,7 @@ class Server(Generic[AskingT]):
             values["repetition_penalty"] = settings.repetition_penalty
         return json.dumps(values, ensure_ascii=False).encode()
 
-    def _tried(self, request: Callable[[], Any]) -> Any:
+    def tried(self, request: Callable[[], Any]) -> Any:
         """What the request gives, made again while it fails for a passing reason."""
         for number in range(self.settings.server_retries + 1):
             try:
@@ -207,8 +207,16 @@ class Server(Generic[AskingT]):
                     raise Stopped from None
         raise AssertionError("the last try returns or raises")
 
-    def _exchange(self, method: str, path: str, body: bytes | None, *, read: Callable[[Any], Any]) -> Any:
+    def exchange(self, method: str, path: str, body: bytes | None, *, read: Callable[[Any], Any]) -> Any:
         """One request and what `read` finds in its reply. Raises _Passing, BadInput, Stopped."""
+        content = self.content(method, path, body)
+        try:
+            return read(json.loads(content))
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
+            raise _Passing("sent an unusable reply") from None
+
+    def content(self, method: str, path: str, body: bytes | None) -> bytes:
+        """The body of the reply to one request. Raises _Passing, BadInput, Stopped."""
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
@@ -241,10 +249,7 @@ class Server(Generic[AskingT]):
                 f"The server {self.name} refuses with status {response.status}: {self._complaint(content)}",
                 status=response.status,
             )
-        try:
-            return read(json.loads(content))
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
-            raise _Passing("sent an unusable reply") from None
+        return content
 
     def _complaint(self, content: bytes) -> str:
         """The server's own words, one line of them, without the key, which some servers repeat."""
@@ -332,7 +337,7 @@ def first_model(row: Any) -> str:
     return repaired(name)
 
 
-def _seed(seed: int, key: tuple[int, int]) -> int:
+def request_seed(seed: int, key: tuple[int, int]) -> int:
     """A number of its own for each response, the same in every run: [0, 2^31)."""
     digest = hashlib.blake2b(repr((seed, key)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % 2**31

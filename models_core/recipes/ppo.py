@@ -10,6 +10,7 @@ score arrives at the last token, and every token has a KL penalty. A step of the
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from models_core.contract.rows.records import Prompt
 from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import PPOConfig
 from models_core.modeling import adapters, loading
-from models_core.rl import prompts, rollouts
+from models_core.rl import prompts
 from models_core.rl.actor_critic import ActorCritic
 from models_core.rl.advantages import KLController
 from models_core.rl.early_stopping import StopReason
@@ -31,6 +32,8 @@ from models_core.rl.evaluation import Evaluator
 from models_core.rl.ptx import PtxText
 from models_core.rl.rewards.pipeline import RewardPipeline, make_source
 from models_core.rl.rollout_logprobs import RolloutLogprobCheck
+from models_core.rl.rollout_server.sampler import RolloutSampler
+from models_core.rl.rollouts import ended_by_eos, sample_reference
 from models_core.rl.state import PPOState
 from models_core.rl.trajectories import Trajectories, compute_advantages
 from models_core.rl.update import ppo_update
@@ -91,12 +94,13 @@ def train(
     encode = partial(prompts.encode, policy=policy, tokenizer=tokenizer, settings=settings)
     train_prompts, eval_prompts = encode(split.training), encode(split.evaluation)
     plan = prompts.rollout_batches(len(train_prompts.prompts), settings=settings)
+    sampler = RolloutSampler(actor_critic, train_prompts, plan, run=training.run.path, stop=stop)
     max_length = min(settings.max_length, loading.context_length(policy))
     text = None if ptx is None else PtxText.read(ptx, tokenizer, settings=settings, max_length=max_length)
     rewards = RewardPipeline(
         make_source(reward, reward_models=actor_critic.rewards, settings=settings, stop=stop),
         settings=settings,
-        sample_reference=partial(rollouts.sample_reference, actor_critic=actor_critic, stop=stop),
+        sample_reference=partial(sample_reference, actor_critic=actor_critic, stop=stop),
         baseline_file=training.run.baseline,
     )
     rewards.smoke_test(train_prompts.prompts)
@@ -126,6 +130,7 @@ def train(
         rewards=rewards,
         evaluator=evaluator,
         logprob_check=RolloutLogprobCheck(actor_critic),
+        sampler=sampler,
     )
     if saved:
         groups = {name: training.saved_tensors(name) for name in ("average", "good")}
@@ -135,34 +140,10 @@ def train(
     training.run.progress(state.step, state.total)
 
     # 4. Train. A rollout iteration that a stop interrupts is dropped: the same seeds sample it again.
-    evaluate(state, training)
-    while not state.is_finished:
-        step = state.step + 1
-        with training.step(step, **state.checkpoint()):
-            completions = rollouts.sample_rollouts(
-                actor_critic, train_prompts, plan[step - 1], seed=settings.seed * 2**32 + step, stop=stop
-            )
-            shaped = rewards.shaped_rewards(completions, step=step)
-            trajectories = compute_advantages(
-                [item.group for item in completions],
-                shaped.total,
-                rollouts.ended_by_eos(completions),
-                actor_critic=actor_critic,
-                kl_coef=state.kl_controller.coef,
-                group_size=settings.group_size,
-                reused=state.logprob_check.reused_logprobs(completions),
-            )
-            stop.check()
-            first_check = state.logprob_check.first_check(completions, trajectories)
-            state.metrics = shaped.metrics | trajectories.metrics | first_check
-            if evaluator.accepts(state.metrics, shaped.raw.scores):
-                update(state, trajectories, step=step, training=training, actor_critic=actor_critic, text=text)
-        state.step = step
-        training.run.log(step, **state.metrics, kl_coef=state.kl_controller.coef)
-        if evaluator.stop_reason is None:
-            state.kl_controller.update(kl=state.metrics["kl"], episodes=len(completions))
-            evaluate(state, training)
-            training.between_steps(step, **state.checkpoint())
+    with closing(sampler):
+        evaluate(state, training)
+        while not state.is_finished:
+            iterate(state, training=training, actor_critic=actor_critic, text=text)
 
     # 5. Choose the weights and save them.
     episodes = settings.group_size * sum(map(len, plan[: state.step]))
@@ -176,6 +157,7 @@ def train(
         "trained_parameters": adapters.trainable_parameters(policy),
         "precision": training.precision,
         "sampler_log_probs": "reused" if state.logprob_check.enabled else "recomputed",
+        **sampler.finish(),
         "seconds": training.seconds,
         "episodes_per_s": episodes / training.seconds,
     }
@@ -202,16 +184,52 @@ def evaluate(state: PPOState, training: Training) -> None:
             state.evaluator.evaluate(state.step)
 
 
+def iterate(state: PPOState, *, training: Training, actor_critic: ActorCritic, text: PtxText | None) -> None:
+    """One rollout iteration: sample, score, compute advantages, update, evaluate. Raises Stopped, Halted, Diverged."""
+    step, settings, evaluator = state.step + 1, actor_critic.settings, state.evaluator
+    with training.step(step, **state.checkpoint()):
+        rollouts = state.sampler.rollouts(step)
+        completions = rollouts.completions
+        check = None if rollouts.is_served else state.logprob_check
+        state.sampler.begin_next(step + 1)
+        shaped = state.rewards.shaped_rewards(completions, step=step)
+        trajectories = compute_advantages(
+            [item.group for item in completions],
+            shaped.total,
+            ended_by_eos(completions),
+            actor_critic=actor_critic,
+            kl_coef=state.kl_controller.coef,
+            group_size=settings.group_size,
+            reused=rollouts.reused if check is None else check.reused_logprobs(completions),
+            behaviour=rollouts.behaviour,
+        )
+        training.stop.check()
+        first_check = {} if check is None else check.first_check(completions, trajectories)
+        state.metrics = shaped.metrics | trajectories.metrics | rollouts.metrics | first_check
+        if evaluator.accepts(state.metrics, shaped.raw.scores):
+            update(state, trajectories, check, step=step, training=training, actor_critic=actor_critic, text=text)
+    state.step = step
+    training.run.log(step, **state.metrics, kl_coef=state.kl_controller.coef)
+    if evaluator.stop_reason is None:
+        state.kl_controller.update(kl=state.metrics["kl"], episodes=len(completions))
+        if settings.rollouts_ahead:
+            with training.after(step, **state.checkpoint()):
+                state.sampler.collect()
+        evaluate(state, training)
+        training.between_steps(step, **state.checkpoint())
+
+
 def update(
     state: PPOState,
     trajectories: Trajectories,
+    logprob_check: RolloutLogprobCheck | None,
     *,
     step: int,
     training: Training,
     actor_critic: ActorCritic,
     text: PtxText | None,
 ) -> None:
-    """Update policy and value model from one iteration's trajectories.
+    """Update policy and value model from one iteration's trajectories; `logprob_check`: of this process's sampler.
 
     A divergence ends the run with the weights that sampled them. Raises Diverged in the first step, where there are no
     weights to keep.
@@ -225,7 +243,7 @@ def update(
             step=step,
             steps=state.total,
             kl_coef=state.kl_controller.coef,
-            logprob_check=state.logprob_check,
+            logprob_check=logprob_check,
         )
     except Diverged as error:
         if step == 1:

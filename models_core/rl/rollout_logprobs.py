@@ -73,6 +73,11 @@ class DifferenceStats:
         return self.total / self.count
 
     @property
+    def deviation(self) -> float:
+        """Root mean square of the differences."""
+        return math.sqrt(self.squares / self.count) if math.isfinite(self.squares) else math.nan
+
+    @property
     def standard_error(self) -> float:
         """Standard error of the mean."""
         return math.sqrt(max(self.squares / self.count - self.mean**2, 0.0) / self.count)

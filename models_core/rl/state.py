@@ -11,6 +11,7 @@ from models_core.rl.early_stopping import StopReason
 from models_core.rl.evaluation import Evaluator
 from models_core.rl.rewards.pipeline import RewardPipeline
 from models_core.rl.rollout_logprobs import RolloutLogprobCheck
+from models_core.rl.rollout_server.sampler import RolloutSampler
 from models_core.training.ema import MovingAverage
 
 
@@ -24,6 +25,7 @@ class PPOState:
     rewards: RewardPipeline
     evaluator: Evaluator
     logprob_check: RolloutLogprobCheck
+    sampler: RolloutSampler
     step: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
 
@@ -43,6 +45,7 @@ class PPOState:
             "rewards": self.rewards.state_dict(),
             "evaluator": self.evaluator.state_dict(),
             "logprob_check": self.logprob_check.state_dict(),
+            "rollout_server": self.sampler.state_dict(),
             "metrics": self.metrics,
         }
 
@@ -61,6 +64,7 @@ class PPOState:
         self.rewards.load_state_dict(state["rewards"])
         self.evaluator.load_state_dict(state["evaluator"], tensors["good"])
         self.logprob_check.load_state_dict(state["logprob_check"])
+        self.sampler.load_state_dict(state.get("rollout_server", {}))
         self.metrics = state["metrics"]
 
     def checkpoint(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from models_core.modeling.ops import explained_variance, length_mask, masked_mea
 from models_core.modeling.packing import Group, Packed, pack, sharing_for
 from models_core.rl.actor_critic import ActorCritic
 from models_core.rl.advantages import gae, grpo_advantages, kl_penalised_rewards, rloo_advantages
+from models_core.rl.rollout_server.importance import importance_weights
 from models_core.training import distributed, fsdp, gradient_cache
 from models_core.training.batching import micro_batches
 
@@ -44,7 +45,10 @@ class PromptGroup:
 
 @dataclass(frozen=True)
 class Trajectories:
-    """A batch of trajectories of at most T tokens. All quantities belong to the policy that sampled them."""
+    """A batch of trajectories of at most T tokens. All quantities belong to the policy before the iteration's updates.
+
+    That is the one that sampled them, unless there are `importance_weights`.
+    """
 
     prompt_groups: Sequence[PromptGroup]
     mask: Tensor  # (batch, tokens)
@@ -54,6 +58,7 @@ class Trajectories:
     advantages: PerToken
     returns: PerToken
     metrics: dict[str, float]
+    importance_weights: PerToken | None = None  # of rollouts that another policy sampled
 
     def select(self, rows: Sequence[int], quantity: PerToken) -> Tensor:
         """A quantity of these trajectories without padding, in the order of `pack`: (batch, tokens) -> (M,)."""
@@ -86,11 +91,13 @@ def compute_advantages(
     kl_coef: float,
     group_size: int = 1,
     reused: RolloutLogprobs | None = None,
+    behaviour: PerToken | None = None,
 ) -> Trajectories:
     """Trajectories from sampled responses; scores: (batch,), ended (by EOS): (batch,).
 
     `groups` hold one response each, the `group_size` responses to a prompt adjacent. `reused` replaces the policy's
-    forward pass. Processes share the work, and each has the whole result.
+    forward pass; `behaviour` are log-probabilities of another policy, which sampled the responses: (batch, tokens).
+    Processes share the work, and each has the whole result.
     """
     settings = actor_critic.settings
     sharing = sharing_for(actor_critic.policy, "auto")
@@ -119,6 +126,10 @@ def compute_advantages(
         else:
             sequence_advantages = rloo_advantages(scores - kl_coef * kl, group_size)
         advantages, returns = sequence_advantages[:, None] * mask, torch.zeros_like(log_probs)
+    importance = None
+    if behaviour is not None:
+        importance = importance_weights(log_probs, behaviour, mask, cap=settings.importance_weight_cap)
+        metrics |= {"importance_weight": importance.mean, "truncated_weights": importance.truncated}
     return Trajectories(
         prompt_groups=prompt_groups,
         mask=mask,
@@ -128,6 +139,7 @@ def compute_advantages(
         advantages=advantages,
         returns=returns,
         metrics={name: value.item() for name, value in metrics.items()},
+        importance_weights=None if importance is None else importance.weights,
     )
 
 

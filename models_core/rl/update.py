@@ -144,6 +144,8 @@ def add_gradients(
             else (actor_critic.log_probs(packed), None)
         )
         loss_weights = share.weight * trajectories.select(rows, weights)
+        if trajectories.importance_weights is not None:
+            loss_weights = loss_weights * trajectories.select(rows, trajectories.importance_weights)
         old_log_probs = trajectories.select(rows, trajectories.log_probs)
         policy = policy_loss(
             log_probs,

@@ -15,7 +15,7 @@ from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs import runs
 from rlhf.runs.planning import measurements
 from rlhf.runs.runs import Origin
-from rlhf.runs.stages import pretrain
+from rlhf.runs.stages import ppo, pretrain
 from rlhf.runs.stages.registry import LAUNCHABLE, STAGE_SPECS
 
 Role = RunInput.Role
@@ -80,6 +80,8 @@ def start(
             options=options,
         )
     runs.checked_settings(settings_of(stage), config)
+    if stage == Stage.PPO:
+        ppo.refuse_servers(config)
     measurements.refuse_too_large(stage=stage, config=config, models=[*chosen.values(), *others])
     with transaction.atomic():  # a run that is refused leaves no snapshot behind
         if kind and snapshot is None:

@@ -38,7 +38,8 @@ ROLLOUTS = (
     "score", "score_std", "conservative_score", "missing_scores", "baseline_score", "clipped_scores", "reward",
     "reward/score", "reward/length", "reward/format", "reward/missing_eos", "kl", "entropy", "length", "eos_rate",
     "episodes_per_s", "sampler_error", "sampler_bias", "sampler_bias_error", "sampler_value_error",
-    "sampler_log_probs",
+    "sampler_log_probs", "served_rollouts", "served_iterations", "rollout_staleness", "rollout_server_note",
+    "importance_weight", "truncated_weights",
 )  # fmt: skip
 """Of a rollout iteration's responses."""
 UPDATES = (

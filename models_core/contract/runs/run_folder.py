@@ -35,7 +35,9 @@ from models_core.contract.runs import model_places, processes, setting_differenc
 from models_core.contract.settings import Settings, renamed
 
 GIT_SECONDS = 10
-WITHOUT_EFFECT_ON_RESULT = ("processes", "parallel", "max_tokens_per_forward")
+WITHOUT_EFFECT_ON_RESULT = (
+    *("processes", "parallel", "max_tokens_per_forward", "rollout_server", "rollout_server_folder"),
+)
 VERSIONED = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
 
 

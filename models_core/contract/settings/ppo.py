@@ -56,6 +56,22 @@ class PPOConfig(TrainingSettings):
         "recompute them (recompute).",
         choices=("auto", "recompute"),
     )
+    rollout_server: str = setting(
+        "", "Address of a vLLM server that samples the rollouts (docs/ppo.md); empty samples them in this process.",
+        on_pages=False,
+    )  # fmt: skip
+    rollout_server_folder: str = setting(
+        "", "Run folder as the rollout server sees it; empty where it has the same path there.", on_pages=False
+    )
+    rollouts_ahead: int = setting(
+        0,
+        "Iterations that the rollout server samples ahead of training, with importance weights; 0 waits for it.",
+        minimum=0,
+        maximum=1,
+    )
+    importance_weight_cap: float = setting(
+        2.0, "Truncation of the importance weights of a rollout server's tokens.", minimum=1.0, maximum=1e6
+    )
     kl_coef: float = setting(
         0.05, "KL penalty coefficient (beta) against the reference policy.", minimum=0.0, maximum=100.0
     )

@@ -26,7 +26,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "KL penalty": ("kl_coef", "kl_target", "kl_horizon"),
     "Policy gradient": (
         "algorithm", "samples_per_prompt", "minibatches", "ppo_epochs", "clip_range", "value_clip_range", "vf_coef",
-        "gamma", "gae_lambda", "whiten_rewards", "sampler_log_probs",
+        "gamma", "gae_lambda", "whiten_rewards", "sampler_log_probs", "rollouts_ahead", "importance_weight_cap",
     ),
     "Reward shaping": (
         "reward_objective", "reward_std_coef", "reward_baseline", "reward_normalise", "reward_clip",
@@ -37,7 +37,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         "max_new_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "num_beams", "length_penalty",
         "best_of", "batch_invariant", "sample_tokens", "sample_temperature", "num_generated",
         "generation_temperature", "served_model", "server_requests", "server_timeout", "server_retries",
-        "server_logprobs",
+        "server_logprobs", "rollout_server", "rollout_server_folder",
     ),
     "Memory and speed": (
         "max_length", "max_tokens_per_forward", "gradient_checkpointing", "precision", "weight_format", "processes",

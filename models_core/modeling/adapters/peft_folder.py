@@ -30,15 +30,20 @@ def folder_of(model_folder: Path) -> Path:
 
 def keep(model: PreTrainedModel, layers: list[tuple[str, Any]]) -> None:
     """Take the matrices of peft's layers, by name, before they are merged; of IA3, which has none, nothing."""
+    if tensors := matrices_of(layers):
+        (config,) = trunk(model).peft_config.values()
+        setattr(model, KEPT, (config, tensors))
+
+
+def matrices_of(layers: list[tuple[str, Any]]) -> dict[str, Tensor]:
+    """LoRA's matrices of peft's layers by their names in peft's files, fp32 on the CPU: (rank, in), (out, rank)."""
     tensors: dict[str, Tensor] = {}
     for name, layer in layers:
         for part in ("lora_A", "lora_B"):
             if matrices := getattr(layer, part, None):
                 (matrix,) = matrices.values()
                 tensors[f"{PREFIX}{name}.{part}.weight"] = matrix.weight.detach().float().cpu().contiguous()
-    if tensors:
-        (config,) = trunk(model).peft_config.values()
-        setattr(model, KEPT, (config, tensors))
+    return tensors
 
 
 def save(model: PreTrainedModel, model_folder: Path) -> None:
@@ -48,7 +53,11 @@ def save(model: PreTrainedModel, model_folder: Path) -> None:
     kept = getattr(model, KEPT, None)
     if kept is None or not model.can_generate():
         return
-    config, tensors = kept
+    write(folder, *kept)
+
+
+def write(folder: Path, config: Any, tensors: dict[str, Tensor]) -> None:
+    """Write an adapter's folder, whole or not at all; `folder` must not exist."""
     config.task_type, config.inference_mode, config.base_model_name_or_path = "CAUSAL_LM", True, None
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

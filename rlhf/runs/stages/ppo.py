@@ -1,10 +1,16 @@
 """PPO: a policy trained against a reward model."""
 
 import json
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
 
+from django.conf import settings
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 
 from annotate.data.stored_messages import StoredMessage
+from annotate.errors import Refused
 from models_core.contract.settings import PPOConfig, parse
 from rlhf.loop import prompts
 from rlhf.models import ModelVersion, Stage, TrainingRun
@@ -40,8 +46,30 @@ def data(run: TrainingRun, files: RunFiles, heartbeat: Heartbeat) -> StageData:
         files={"--data": path} | evaluation | text,
         notes=tuple(StoredMessage.parsed(note) for note in stored),
         # With the note, prompts that the reward model was trained on are kept on purpose.
-        settings={"reward_train_overlap": "keep"} if stored else {},
+        settings=({"reward_train_overlap": "keep"} if stored else {}) | rollout_server(run, files),
     )
+
+
+def rollout_server(run: TrainingRun, files: RunFiles) -> dict[str, str]:
+    """The operator's server for rollouts, and the run's folder as it sees it; empty, whatever a run says, without one.
+
+    A worker reaches servers that people who start runs must not reach.
+    """
+    if not settings.HONE_ROLLOUT_SERVER:
+        return {name: "" for name in ("rollout_server", "rollout_server_folder") if run.config.get(name)}
+    folder = settings.HONE_ROLLOUT_SERVER_FOLDER
+    seen_as = str(PurePosixPath(folder) / files.run.relative_to(settings.HONE_DATA)) if folder else ""
+    return {"rollout_server": settings.HONE_ROLLOUT_SERVER, "rollout_server_folder": seen_as}
+
+
+def refuse_servers(config: Mapping[str, Any]) -> None:
+    """Raise Refused where a run names the rollout server itself, or needs one that the operator has not named."""
+    if config.get("rollout_server") or config.get("rollout_server_folder"):
+        raise Refused(_("The operator names the server for rollouts, by HONE_ROLLOUT_SERVER; a run can't."), status=400)
+    if int(config.get("rollouts_ahead") or 0) and not settings.HONE_ROLLOUT_SERVER:
+        raise Refused(
+            _("Rollouts ahead of training need a server that samples them: HONE_ROLLOUT_SERVER names none."), status=400
+        )
 
 
 SPEC = StageSpec(

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.harness.rollout_server import tiny_vllm
 from tests.models_core import recipe_runs
 from tests.models_core.recipe_runs import metrics, weights
 from tests.models_core.tiny import make_tiny_model
@@ -98,5 +99,25 @@ def test_a_run_killed_at_random_steps_ends_with_the_same_bits(stage: str, tmp_pa
     assert last.exitcode == 0
 
     assert metrics(tmp_path / "killed") == whole
+    left, right = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_a_killed_run_trains_on_the_rollouts_that_a_server_had_sampled_ahead(tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "model")
+    reward = recipe_runs.make_reward_model(model, tmp_path / "reward")
+    given = {"model": str(model), "reward": str(reward), "data": recipe_runs.prompts(tmp_path)}
+    with tiny_vllm(model) as server:
+        values = {"episodes": 24, "batch_size": 4, "max_new_tokens": 5, "max_kl": 0, "learning_rate": 0.003}
+        values |= {"save_every": 1, "eval_every": 0, "rollout_server": server.address, "rollouts_ahead": 1}
+        undisturbed = start("ppo", tmp_path / "whole", values, given, False)
+        undisturbed.join()
+        process = start("ppo", tmp_path / "killed", values, given, False)
+        assert killed_at(3, process, tmp_path / "killed", delay=0.01)
+        last = start("ppo", tmp_path / "killed", values, given, True)
+        last.join()
+    assert (undisturbed.exitcode, last.exitcode) == (0, 0)
+    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+    assert [row["rollout_staleness"] for row in metrics(tmp_path / "whole")] == [0, 1, 1, 1, 1, 1]
     left, right = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     assert all(torch.equal(left[name], right[name]) for name in left)

@@ -1,5 +1,6 @@
 """The updates of an iteration against a slow second implementation: every token by itself, plain transformers, fp64."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from models_core.modeling.packing import Group
 from models_core.recipes import ppo
 from models_core.rl.actor_critic import ActorCritic
 from models_core.rl.ptx import PtxText
-from models_core.rl.trajectories import PromptGroup
+from models_core.rl.rollouts import ended_by_eos
+from models_core.rl.trajectories import PromptGroup, compute_advantages
 from models_core.rl.update import ppo_update
 from models_core.training.loop import Training
 from tests.models_core import ppo_fixtures, recipe_runs
@@ -74,9 +76,11 @@ def slow_gradients(actor_critic: ActorCritic, trajectories: Any, *, algorithm: s
             loss = torch.max(-gained * ratio, -gained * ratio.clamp(1 - CLIP, 1 + CLIP))
             if algorithm == "grpo":
                 left = trajectories.reference_log_probs[row, t] - log_probs[t]
-                losses["policy"] = losses["policy"] + (loss + KL * (left.exp() - left - 1)) / length / len(
-                    trajectories.mask
-                )
+                loss = loss + KL * (left.exp() - left - 1)
+            if trajectories.importance_weights is not None:
+                loss = loss * trajectories.importance_weights[row, t]
+            if algorithm == "grpo":
+                losses["policy"] = losses["policy"] + loss / length / len(trajectories.mask)
             else:
                 losses["policy"] = losses["policy"] + loss / tokens
         if value is not None:
@@ -132,6 +136,41 @@ def test_gradients_are_those_of_every_token_by_itself(plan: str, budget: int, ba
         same(gradients, expected[name])
     assert found["clip_fraction"] > 0
     assert found["first_ratio_error"] > 0.1
+
+
+@pytest.mark.parametrize("plan", ["one trunk", "grpo"])
+def test_rollouts_of_other_weights_are_weighted_token_by_token(plan: str, base: Path, reward: Path) -> None:
+    """The ratio is to the policy before the updates, the weight is that policy's ratio to the one that sampled."""
+    cap = 1.1
+    actor_critic = wide(base, reward, importance_weight_cap=cap, **PLANS[plan])
+    completions, scores, sampled = ppo_fixtures.sample_trajectories(actor_critic, count=4)
+    ppo_fixtures.shake(actor_critic.policy, size=0.05, seed=2)
+    trajectories = compute_advantages(
+        [item.group for item in completions],
+        scores,
+        ended_by_eos(completions),
+        actor_critic=actor_critic,
+        kl_coef=KL,
+        group_size=actor_critic.settings.group_size,
+        behaviour=sampled.log_probs,
+    )
+    ratios = []
+    for row, item in enumerate(completions):
+        plain = ppo_fixtures.plain_log_probs(actor_critic.policy, item.group, temperature=0.7).detach()
+        for t in range(len(item.ids)):
+            assert trajectories.log_probs[row, t].item() == pytest.approx(plain[t].item(), abs=1e-10)
+            ratios.append(math.exp(plain[t].item() - sampled.log_probs[row, t].item()))
+            weight = trajectories.importance_weights[row, t].item()
+            assert weight == pytest.approx(min(ratios[-1], cap), abs=1e-10)
+        assert not trajectories.importance_weights[row, len(item.ids) :].any()
+    cut = sum(ratio > cap for ratio in ratios)
+    assert 0 < cut < len(ratios)
+    assert trajectories.metrics["importance_weight"] == pytest.approx(sum(ratios) / len(ratios), abs=1e-10)
+    assert trajectories.metrics["truncated_weights"] == pytest.approx(cut / len(ratios), abs=1e-10)
+    _, listener = updates(actor_critic, trajectories)
+    expected = slow_gradients(actor_critic, trajectories, algorithm=actor_critic.settings.algorithm)
+    for name, gradients in listener.seen:
+        same(gradients, expected[name])
 
 
 @pytest.mark.parametrize("plan", PLANS)

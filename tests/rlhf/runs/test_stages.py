@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from annotate.data import imports, snapshots
+from annotate.errors import Refused
 from annotate.models import Prompt, Response, Snapshot
 from rlhf.models import ModelVersion, TrainingRun
 from rlhf.runs import launch
@@ -128,3 +130,28 @@ def test_ppo_is_told_to_keep_prompts_that_its_reward_model_knows_where_others_ar
         data = STAGE_SPECS["ppo"].data(run, own, lambda: None)
         found[batch_size] = (len(data.files["--data"].read_text().splitlines()), data.settings, bool(data.notes))
     assert found == {1: (1, {}, False), 64: (4, {"reward_train_overlap": "keep"}, True)}
+
+
+def test_the_operator_names_the_server_for_rollouts_and_no_run_does(
+    cast: Cast, base: ModelVersion, settings: Any
+) -> None:
+    make_judgments(cast, 3)
+    reward = ModelVersion.objects.create(project=cast.project, kind="reward", number=1, folder="runs/0/run/model")
+    common: dict[str, Any] = {"project": cast.project, "stage": "ppo", "by": cast.manager, "inputs": {"reward": reward}}
+    for config in ({"rollout_server": "http://10.0.0.1/v1"}, {"rollout_server_folder": "/"}, {"rollouts_ahead": 1}):
+        with pytest.raises(Refused, match="HONE_ROLLOUT_SERVER"):
+            launch.start(**common, config=config)
+    settings.HONE_ROLLOUT_SERVER = "http://gpu1:8000/v1"
+    run = launch.start(**common, config={"batch_size": 1, "rollouts_ahead": 1})
+    files = RunFiles(run)
+    files.make()
+
+    def given() -> dict[str, Any]:
+        return dict(STAGE_SPECS["ppo"].data(run, files, lambda: None).settings)
+
+    assert given() == {"rollout_server": "http://gpu1:8000/v1", "rollout_server_folder": ""}
+    settings.HONE_ROLLOUT_SERVER_FOLDER = "/mnt/hone"
+    assert given()["rollout_server_folder"] == f"/mnt/hone/runs/{run.pk}/run"
+    settings.HONE_ROLLOUT_SERVER = ""
+    run.config["rollout_server"] = "http://10.0.0.1/v1"  # as of a loop, whose settings were stored by another way
+    assert given() == {"rollout_server": ""}
