@@ -16,6 +16,9 @@ from django.utils.crypto import salted_hmac
 
 from config.models import RateBucket
 
+ROUNDING = 1e-3
+"""Seconds: sums of times are rounded, and a bucket that is just whole must not count as short of some."""
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -74,8 +77,8 @@ class MemoryBuckets:
         now, key = time.monotonic(), (kind, value)
         with self._lock:
             drained_at = max(self._drained_at.get(key, now), now)
-            wait = drained_at + limit.interval - now - limit.burst * limit.interval
-            if wait > 0:
+            wait = drained_at - now - (limit.burst - 1) * limit.interval
+            if wait > ROUNDING:
                 return wait
             self._drained_at[key] = drained_at + limit.interval
             self._drained_at.move_to_end(key)

@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -39,8 +40,13 @@ class LinearProbe:
 
     def loss(self, weight: Tensor, pairs: PairBatch) -> Tensor:
         """Mean loss of a ranking under a linear model: (width,) -> scalar."""
-        scores = torch.cat(self.states) @ weight
+        scores = self._all_states @ weight
         return ranking_loss(scores, pairs) / pairs.weight.sum()
+
+    @cached_property
+    def _all_states(self) -> Tensor:
+        """(responses, width)"""
+        return torch.cat(self.states)
 
     def pairs(self, counts: Sequence[int] | None = None) -> PairBatch:
         """All pairs; `counts` weigh each example as the bootstrap of one head does."""
