@@ -1,8 +1,8 @@
 """The command line: `python -m models_core COMMAND ...`.
 
 Exit status: 0 done, 2 bad input (the last line on standard error says what and where), 3 stopped with a checkpoint,
-1 anything else. The last line on standard output is one JSON object with the result. torch is loaded by the command
-that needs it, so that `--help` and errors of flags come at once.
+1 anything else. The last line on standard output is one JSON object with the result (of `plan` with --json). torch is
+loaded by the command that needs it, so that `--help` and errors of flags come at once.
 """
 
 import argparse

@@ -19,9 +19,9 @@ FILE_FLAGS = ("data", "eval", "demonstrations", "ptx", "replay", "ewc")
 """Flags that name files of rows or text."""
 
 
-def parse_settings(arguments: argparse.Namespace) -> Any:
-    """The stage's settings from --set and --seed. Raises BadInput."""
-    values = {}
+def set_values(arguments: argparse.Namespace) -> dict[str, str]:
+    """Texts of --set by the names of settings. Raises BadInput."""
+    values: dict[str, str] = {}
     for item in arguments.set:
         name, equals, value = item.partition("=")
         if not equals:
@@ -29,6 +29,12 @@ def parse_settings(arguments: argparse.Namespace) -> Any:
         if name.strip() in values:
             raise BadInput(f"The setting {name.strip()} is given twice: which of the two is meant?")
         values[name.strip()] = value
+    return values
+
+
+def parse_settings(arguments: argparse.Namespace) -> Any:
+    """The stage's settings from --set and --seed. Raises BadInput."""
+    values = set_values(arguments)
     if arguments.seed is not None and "seed" in values:
         raise BadInput("The setting seed is given twice, by --seed and by --set: which of the two is meant?")
     if arguments.seed is not None:

@@ -15,6 +15,7 @@ from models_core.cli.commands import (
     judge,
     live,
     measure,
+    plan,
     ppo,
     pretrain,
     push,
@@ -56,6 +57,7 @@ COMMANDS: dict[str, Command] = {
     "catalogue": catalogue,
     "live": live,
     "measure": measure,
+    "plan": plan,
 }
 
 

@@ -1,10 +1,11 @@
-"""The last lines of a command: a sentence about skipped responses, and its result as one JSON object."""
+"""The last lines of a command: a sentence about skipped responses, and its result as one JSON object, or a table."""
 
 import argparse
 import json
 from typing import Any
 
 from models_core.cli import inputs
+from models_core.cli.commands import plan
 from models_core.contract.runs import processes
 from models_core.contract.runs.run_folder import finite
 
@@ -13,7 +14,9 @@ def write(result: dict[str, Any], arguments: argparse.Namespace, *, seconds: flo
     """Write the last lines, from the main process. `seconds` is used where the result has no figure of its own."""
     if sentence := _skipped_responses(result, arguments):
         processes.log_main(sentence)
-    if processes.is_main():
+    if arguments.command == "plan" and not arguments.json:
+        print(plan.as_text(result), flush=True)
+    elif processes.is_main():
         print(json.dumps(finite({"seconds": seconds} | result)), flush=True)
 
 

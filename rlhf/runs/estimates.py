@@ -1,8 +1,7 @@
 """Memory and disk that a run needs, estimated from its settings and models before it is queued.
 
-Memory is a lower bound without activations, so that no run is refused which would have fitted; disk is what the run may
-come to. Bytes a parameter: weights in bf16 2, their fp32 masters 4, AdamW's two moments 8 (Kingma and Ba 2014), so full
-fine-tuning holds 14 for each parameter; a checkpoint holds masters and moments, the result masters.
+The arithmetic is that of models_core.contract.memory_estimate: memory is a lower bound, so that no run is refused which
+would have fitted, and disk is what the run may come to.
 """
 
 import json
@@ -18,16 +17,14 @@ from django.conf import settings
 from annotate.data.stored_messages import refusal
 from annotate.models import Snapshot
 from models_core.contract import catalogue
+from models_core.contract.memory_estimate import lower_bound
 from models_core.contract.settings import PPOConfig, Settings, TrainingSettings, parse, settings_of
 from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs.execution import machine
 from rlhf.runs.queues import workers
 
 GIB = 2**30
-WEIGHT_BYTES, MASTER_BYTES, MOMENT_BYTES = 2, 4, 8
 LARGEST_HEADER = 100 * 2**20
-NARROW_METHODS_SHARE = 0.02
-"""Part of the parameters that LoRA and its like learn: an upper bound for the defaults, used for disk alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,20 +48,17 @@ def of(
     if not sizes or None in sizes:
         return None
     first, *others = [size for size in sizes if size is not None]
-    read = WEIGHT_BYTES * (first + sum(others))
     parsed = parse(settings_of(stage), config)
+    memory = lower_bound.memory(parsed, first=first, others=sum(others))
     if not isinstance(parsed, TrainingSettings):
-        return Estimate(memory=read, disk=0)
-    # Of methods that train a small part, whatever that is, memory counts nothing: it is a lower bound.
-    learned = first if parsed.method == "full" and not getattr(parsed, "trunk_layers", 0) else 0
-    copies = parsed.processes if parsed.parallel != "fsdp" else 1
-    memory = copies * (read + (MASTER_BYTES + MOMENT_BYTES) * learned)
-    stored = first if parsed.method in ("full", "last_n") else round(NARROW_METHODS_SHARE * first)
-    checkpoint = (MASTER_BYTES + MOMENT_BYTES) * stored
+        return Estimate(memory=memory, disk=0)
     kept = _checkpoints(parsed, rows=rows)
-    # One more is written before the oldest goes; the best weights lie beside them; the result is a whole model.
-    disk = checkpoint * (kept + 1) + 2 * MASTER_BYTES * stored + MASTER_BYTES * first
-    return Estimate(memory=memory, disk=disk, checkpoints=kept, checkpoint_bytes=checkpoint)
+    return Estimate(
+        memory=memory,
+        disk=lower_bound.disk(parsed, first=first, checkpoints=kept),
+        checkpoints=kept,
+        checkpoint_bytes=lower_bound.checkpoint(parsed, first=first),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,7 +135,7 @@ def test_commands_and_their_options_are_there(name: str) -> None:
         "check",
     }
     benchmarks = set(re.findall(r'^    "(\w+)": ', text("benchmarks/__main__.py"), re.MULTILINE)) | {"engine"}
-    models_core = {*STAGES, "catalogue", "gguf", "harness", "import", "live", "measure", "push"}
+    models_core = {*STAGES, "catalogue", "gguf", "harness", "import", "live", "measure", "plan", "push"}
     options = set(re.findall(r'"(--[a-z][a-z-]*)"', source(".py"))) | set(
         re.findall(r"--[a-z][a-z-]*", text("Makefile") + text("pyproject.toml") + source(".yml", ".sh"))
     )

@@ -1,0 +1,1 @@
+"""What a run needs in memory, by arithmetic: `model_shape` from config.json, `estimate`, and `remedies`."""
