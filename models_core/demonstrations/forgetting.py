@@ -39,15 +39,16 @@ class ElasticWeights:
 
         `weights` are the optimizer's fp32 masters, whose gradients are complete but not yet clipped.
         """
-        self.penalty = 0.0
+        total: Any = 0.0
         with torch.no_grad():
             for name, weight in weights.items():
                 drift = weight - self.anchor[name]
                 pull = self.fisher[name] * drift
-                self.penalty += 0.5 * self.coef * torch.sum(pull * drift).item()
+                total += 0.5 * self.coef * torch.sum(pull * drift).double()
                 if weight.grad is None:
                     weight.grad = torch.zeros_like(weight)
                 weight.grad.add_(pull, alpha=self.coef)
+        self.penalty = float(total)
 
     def save(self, path: Path) -> None:
         """Write both, whole or not at all: a resumed run must not measure them again on weights that moved."""

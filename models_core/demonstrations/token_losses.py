@@ -8,6 +8,7 @@ import torch
 
 from models_core.demonstrations.examples import Example
 from models_core.modeling.adapters.layers import trunk
+from models_core.modeling.devices import to_device
 from models_core.modeling.forward import token_log_probs
 from models_core.modeling.packing import hidden_states, pack
 
@@ -34,8 +35,8 @@ def loss_positions(examples: Sequence[Example], *, whole_rows: bool, device: tor
         loss_mask += [position in of_response or position in assistant_positions for position in chosen]
         sizes.append(len(chosen))
     return LossPositions(
-        tokens=torch.tensor(tokens, dtype=torch.long, device=device),
-        loss_mask=torch.tensor(loss_mask, dtype=torch.bool, device=device),
+        tokens=to_device(tokens, device, dtype=torch.long),
+        loss_mask=to_device(loss_mask, device, dtype=torch.bool),
         sizes=sizes,
     )
 
@@ -45,7 +46,8 @@ def predicting_states(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The hidden states that predict the tokens at these positions, [M, D], and the tokens themselves, [M]."""
     packed = pack([example.group for example in examples], device=device)
-    rows = torch.arange(len(examples)).repeat_interleave(torch.tensor(at.sizes)).to(device)
+    rows = torch.arange(len(examples)).repeat_interleave(torch.tensor(at.sizes), output_size=len(at.tokens))
+    rows = to_device(rows, device)
     states = hidden_states(trunk(network), packed, rows=packed.indices(rows, at.tokens - 1))
     return states, packed.ids[0, packed.indices(rows, at.tokens)]
 

@@ -15,7 +15,7 @@ from models_core.contract.rows.records import Message
 from models_core.modeling import chat, families, forward_check, heads
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.loading import head
-from models_core.modeling.manual_autograd.lm_head import CHUNK
+from models_core.modeling.manual_autograd.lm_head import chunk_of
 from models_core.modeling.ops import head_log_probs
 from models_core.modeling.packing import Group, Packed, hidden_states, pack, sharing_for
 from models_core.modeling.plain_forward import OwnHead
@@ -85,7 +85,8 @@ def response_scores(model: Any, packed: Packed) -> tuple[torch.Tensor, torch.Ten
     states = hidden_states(trunk(model), packed, rows=packed.predictors)
     head, tokens = _head_of(model, states), packed.response_ids
     log_probs = head_log_probs(states, head, tokens)
-    pieces = zip(states.split(CHUNK), tokens.split(CHUNK), strict=True)
+    chunk = chunk_of(head, states.device)
+    pieces = zip(states.split(chunk), tokens.split(chunk), strict=True)
     return log_probs, torch.cat([head(part).argmax(-1) == wanted for part, wanted in pieces])
 
 
@@ -114,7 +115,8 @@ def token_divergences(
         target = target.detach()
         return temperature**2 * (target.exp() * (target - log_probs)).sum(-1)
 
-    pieces = zip(states.split(CHUNK), teacher_states.split(CHUNK), strict=True)
+    chunk = min(chunk_of(head, states.device) for head in heads_of_both)
+    pieces = zip(states.split(chunk), teacher_states.split(chunk), strict=True)
     if not torch.is_grad_enabled():
         return torch.cat([part(*piece) for piece in pieces])
     return torch.cat([checkpoint(part, *piece, use_reentrant=False) for piece in pieces])
@@ -145,12 +147,12 @@ def group_log_probs(
 ) -> list[torch.Tensor]:
     """Log-probabilities of every response of every group, on the CPU: one [responses] a group."""
     rows = _by_group(sequence_log_probs, model, groups, budget=budget, device=device)
-    return [row.reshape(-1).cpu() for row in rows]
+    return [row.reshape(-1) for row in _on_cpu(rows)]
 
 
 def group_logits(model: Any, groups: Sequence[Group], *, budget: int, device: torch.device | str) -> list[list[float]]:
     """Logits of every response of every group, in order, computed about `budget` tokens at a time."""
-    return [row.tolist() for row in _by_group(reward_logits, model, groups, budget=budget, device=device)]
+    return [row.tolist() for row in _on_cpu(_by_group(reward_logits, model, groups, budget=budget, device=device))]
 
 
 def group_head_logits(
@@ -158,7 +160,8 @@ def group_head_logits(
 ) -> list[torch.Tensor]:
     """Logits of every response of every group by each head, on the CPU: one [responses, heads] a group."""
     count = heads.heads_of(model).count
-    return [row.reshape(-1, count).cpu() for row in _by_group(head_logits, model, groups, budget=budget, device=device)]
+    rows = _by_group(head_logits, model, groups, budget=budget, device=device)
+    return [row.reshape(-1, count) for row in _on_cpu(rows)]
 
 
 def group_end_states(
@@ -166,6 +169,14 @@ def group_end_states(
 ) -> list[torch.Tensor]:
     """What the head reads of every response of every group: one [responses, width] a group."""
     return _by_group(end_states, model, groups, budget=budget, device=device)
+
+
+def _on_cpu(rows: list[torch.Tensor]) -> list[torch.Tensor]:
+    """All rows on the CPU, by one copy from another device."""
+    if all(row.device.type == "cpu" for row in rows):
+        return rows
+    flat = torch.cat([row.reshape(-1) for row in rows]).cpu().split([row.numel() for row in rows])
+    return [part.reshape(row.shape) for part, row in zip(flat, rows, strict=True)]
 
 
 @torch.no_grad()

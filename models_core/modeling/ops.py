@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from models_core.modeling.manual_autograd.lm_head import CHUNK, linear_log_probs
+from models_core.modeling.manual_autograd.lm_head import chunk_of, linear_log_probs
 
 
 def length_mask(lengths: torch.Tensor, width: int) -> torch.Tensor:
@@ -82,7 +82,8 @@ def head_log_probs(
     def part(hidden_part: torch.Tensor, tokens_part: torch.Tensor) -> torch.Tensor:
         return token_log_probs(head(hidden_part), tokens_part, temperature=temperature)
 
-    pieces = zip(hidden.split(CHUNK), tokens.split(CHUNK), strict=True)
+    chunk = chunk_of(head, hidden.device)
+    pieces = zip(hidden.split(chunk), tokens.split(chunk), strict=True)
     if not torch.is_grad_enabled():
         return torch.cat([part(*piece) for piece in pieces])
     return torch.cat([checkpoint(part, *piece, use_reentrant=False) for piece in pieces])

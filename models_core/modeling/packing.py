@@ -23,13 +23,13 @@ from functools import cached_property
 from typing import Any, NamedTuple, cast
 
 import torch
-from torch.nn import functional
 from transformers import AttentionInterface
 
 from models_core.contract.errors import BadInput
-from models_core.modeling import families, forward_check, plain_forward
+from models_core.modeling import families, forward_check, plain_forward, torch_attention
 from models_core.modeling.adapters.soft_prompts import count as virtual_tokens
 from models_core.modeling.adapters.soft_prompts import evaluating, learned_prefix
+from models_core.modeling.devices import is_accelerator, to_device
 from models_core.modeling.manual_autograd import install
 from models_core.modeling.manual_autograd.segment_attention import Segment, segment_attention
 
@@ -76,6 +76,25 @@ class Layout:
         return max(segment.seen for segment in self.segments)
 
     @cached_property
+    def visible_until(self) -> list[int] | None:
+        """For every segment the first token behind all that continue it; None where others lie in between."""
+        segments = self.segments
+        until = [segment.end for segment in segments]
+        for index, prefixes in enumerate(self.prefixes):
+            for prefix in prefixes:
+                until[prefix] = max(until[prefix], segments[index].end)
+        for index, prefixes in enumerate(self.prefixes):
+            start = segments[index].start
+            if list(prefixes) != [earlier for earlier in range(index) if until[earlier] > start]:
+                return None
+        return until
+
+    @cached_property
+    def masks(self) -> dict[Any, Any]:
+        """What models_core.modeling.torch_attention makes of it for every layer."""
+        return {}
+
+    @cached_property
     def segments(self) -> list[Segment]:
         """The segments by their positions in the long row."""
         ends = list(itertools.accumulate(self.sizes))
@@ -112,7 +131,7 @@ class Packed:
 
     def indices(self, groups: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Where token number `tokens[i]` of group `groups[i]` stands, counted over prompt and only response: [i]."""
-        own = torch.tensor(self.starts, device=tokens.device)[groups] + tokens - self.shared
+        own = to_device(self.starts, tokens.device)[groups] + tokens - self.shared
         return torch.where(tokens < self.shared, tokens, own)
 
 
@@ -151,15 +170,15 @@ def pack(groups: Sequence[Group], *, device: torch.device | str = "cpu", sharing
             tokens += range(start, start + size)
             predictors += [prompt_end if is_shared else start - 1, *range(start, start + size - 1)]
     response_sizes = [len(response) for group in groups for response in group.responses]
-    last = torch.tensor(response_sizes, dtype=torch.long).cumsum(0) - 1
+    ends = [tokens[end - 1] for end in itertools.accumulate(response_sizes)]
     return Packed(
-        ids=torch.tensor([ids], device=device),
-        positions=torch.tensor([positions], device=device),
+        ids=to_device([ids], device),
+        positions=to_device([positions], device),
         layout=layout,
-        tokens=torch.tensor(tokens, dtype=torch.long, device=device),
-        predictors=torch.tensor(predictors, dtype=torch.long, device=device),
+        tokens=to_device(tokens, device, dtype=torch.long),
+        predictors=to_device(predictors, device, dtype=torch.long),
         response_sizes=response_sizes,
-        ends=torch.tensor(tokens, dtype=torch.long, device=device)[last.to(device)],
+        ends=to_device(ends, device, dtype=torch.long),
         shared=shared,
         starts=starts,
     )
@@ -285,49 +304,13 @@ def _attend(
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     largest = max(segment.size * width for segment, width in zip(segments, seen, strict=True))
-    is_small = query.device.type == "cpu" and largest <= SMALL_ATTENTION
     # The plain function keeps a matrix of weights; a kernel takes segments of any length.
-    if is_small or segment_attention.uses_kernel(query, key, value, segments=segments, scale=scale, prefix=prefix):
+    if not is_accelerator(query.device) and (
+        largest <= SMALL_ATTENTION
+        or segment_attention.uses_kernel(query, key, value, segments=segments, scale=scale, prefix=prefix)
+    ):
         return segment_attention(query, key, value, segments=segments, scale=scale, prefix=prefix), None
-    return _torch_attention(query, key, value, layout=layout, scale=scale, prefix=prefix), None
-
-
-def _torch_attention(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    *,
-    layout: Layout,
-    scale: float,
-    prefix: tuple[torch.Tensor, torch.Tensor] | None,
-) -> torch.Tensor:
-    """The same by torch's own kernel, which keeps no matrix of scores: for GPUs and for long segments.
-
-    `split` and not slices: the backward pass of one split is one concatenation, that of every slice a row of zeros as
-    long as the whole.
-    """
-    is_grouped = query.shape[1] != key.shape[1]
-    queries, keys, values = (tensor.split(layout.sizes, dim=2) for tensor in (query, key, value))
-    outputs = []
-    for index, prefixes in enumerate(layout.prefixes):
-        k = ([] if prefix is None else [prefix[0]]) + [keys[earlier] for earlier in prefixes]
-        v = ([] if prefix is None else [prefix[1]]) + [values[earlier] for earlier in prefixes]
-        size, ahead = layout.sizes[index], sum(part.shape[2] for part in k)
-        mask = None
-        if ahead:
-            mask = torch.ones(size, ahead + size, dtype=torch.bool, device=query.device).tril(diagonal=ahead)
-        outputs.append(
-            functional.scaled_dot_product_attention(
-                queries[index],
-                torch.cat([*k, keys[index]], dim=2),
-                torch.cat([*v, values[index]], dim=2),
-                attn_mask=mask,
-                is_causal=mask is None,
-                scale=scale,
-                enable_gqa=is_grouped,
-            )
-        )
-    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous()
+    return torch_attention.attention(query, key, value, layout=layout, scale=scale, prefix=prefix), None
 
 
 AttentionInterface.register(PACKED_ATTENTION, _attend)

@@ -17,6 +17,7 @@ from transformers.utils import ModelOutput
 
 from models_core.contract.errors import BadInput
 from models_core.modeling import families
+from models_core.modeling.devices import to_device
 from models_core.training import fsdp
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def hidden_states(trunk: Any, ids: Tensor, segments: Sequence["Segment"], *, pre
                 column += end - start
         found.append(_states(trunk, [_taken(ids, rows[row]) for row in chunk], width=width, prefix=prefix))
         offset += len(chunk) * width
-    return torch.cat(found)[positions.to(ids.device)]
+    return torch.cat(found)[to_device(positions, ids.device)]
 
 
 def _rows(segments: Sequence["Segment"]) -> list[list[tuple[int, int]]]:
@@ -85,7 +86,7 @@ def _taken(ids: Tensor, spans: Sequence[tuple[int, int]]) -> Tensor:
 def _states(trunk: Any, rows: Sequence[Tensor], *, width: int, prefix: "Prefix | None") -> Tensor:
     """Rows padded on the right, as a trunk of transformers takes them: [B x T, D]."""
     ids = torch.stack([torch.nn.functional.pad(row, (0, width - len(row))) for row in rows])
-    lengths = torch.tensor([len(row) for row in rows], device=ids.device)
+    lengths = to_device([len(row) for row in rows], ids.device)
     mask = (torch.arange(width, device=ids.device) < lengths[:, None]).long()
     given: dict[str, Any] = {"use_cache": False}
     if prefix is not None:

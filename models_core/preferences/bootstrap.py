@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import torch
 
+from models_core.modeling.devices import to_device
 from models_core.preferences.ranking_loss import PairBatch, RankedPairs
 
 EXP_MINUS_ONE = math.exp(-1)
@@ -43,5 +44,6 @@ def bootstrap_weights(
     `counts`: (groups, heads). The loss of an ensemble is the mean over its heads.
     """
     sizes = torch.tensor([sum(len(ranking.pairs) for ranking in rankings) for rankings in groups])
-    factors = torch.tensor(counts, dtype=pairs.weight.dtype).repeat_interleave(sizes, dim=0)
-    return replace(pairs, weight=pairs.weight * factors.T.to(pairs.weight.device))
+    by_group = torch.tensor(counts, dtype=pairs.weight.dtype)
+    factors = by_group.repeat_interleave(sizes, dim=0, output_size=len(pairs.target))
+    return replace(pairs, weight=pairs.weight * to_device(factors.T, pairs.weight.device))

@@ -8,7 +8,7 @@ al. 2022, 2202.10054) starts from the best linear readout of the trunk.
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -55,7 +55,7 @@ class LinearProbe:
         if counts is None:
             return pairs
         weighted = bootstrap_weights(pairs, rankings, [[count] for count in counts])
-        return PairBatch(weighted.better, weighted.worse, weighted.target, weighted.margin, weighted.weight[0])
+        return replace(weighted, weight=weighted.weight[0])
 
 
 def fit(

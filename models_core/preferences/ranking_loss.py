@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch.nn import functional
 
+from models_core.modeling.devices import to_device
+
 Ties = Literal["skip", "soft"]
 
 
@@ -45,7 +47,7 @@ def ranked_pairs(ranks: Sequence[int | None], *, ties: Ties = "skip") -> list[Pa
 
 @dataclass(frozen=True)
 class PairBatch:
-    """The pairs of several rankings as indices into one flat tensor of scores. All fields: (pairs,).
+    """The pairs of several rankings as indices into one flat tensor of scores. All fields but one: (pairs,).
 
     Floating-point fields are fp64; the loss casts them to the precision of its scores.
     """
@@ -55,6 +57,7 @@ class PairBatch:
     target: torch.Tensor
     margin: torch.Tensor
     weight: torch.Tensor  # weight of the ranking / number of its pairs; (heads, pairs) under a bootstrap
+    ordered: torch.Tensor  # (strictly ordered pairs,): their numbers
 
     @classmethod
     def from_groups(
@@ -74,21 +77,22 @@ class PairBatch:
             start += rankings[0].num_responses
         better, worse, target, margins, weights = zip(*rows, strict=True) if rows else ((), (), (), (), ())
         return cls(
-            better=torch.tensor(better, dtype=torch.long, device=device),
-            worse=torch.tensor(worse, dtype=torch.long, device=device),
-            target=torch.tensor(target, dtype=torch.float64, device=device),
-            margin=torch.tensor(margins, dtype=torch.float64, device=device),
-            weight=torch.tensor(weights, dtype=torch.float64, device=device),
+            better=to_device(better, device, dtype=torch.long),
+            worse=to_device(worse, device, dtype=torch.long),
+            target=to_device(target, device, dtype=torch.float64),
+            margin=to_device(margins, device, dtype=torch.float64),
+            weight=to_device(weights, device, dtype=torch.float64),
+            ordered=to_device([pair for pair, value in enumerate(target) if value == 1.0], device, dtype=torch.long),
         )
 
     def differences(self, scores: torch.Tensor) -> torch.Tensor:
         """Score of the better response minus that of the worse: (responses,) -> (strictly ordered pairs,)."""
-        return (scores[self.better] - scores[self.worse])[self.target == 1.0]
+        return (scores[self.better] - scores[self.worse])[self.ordered]
 
 
 def pair_correct(differences: torch.Tensor) -> torch.Tensor:
     """1 for a positive difference of scores, 0 for a negative one, 0.5 for none: (pairs,) -> (pairs,)."""
-    return torch.heaviside(differences, differences.new_tensor(0.5))
+    return torch.heaviside(differences, differences.new_full((), 0.5))
 
 
 @dataclass(frozen=True)

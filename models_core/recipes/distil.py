@@ -29,6 +29,7 @@ from models_core.contract.settings import DistilConfig, SampleConfig
 from models_core.demonstrations.examples import Example, encode_response_row
 from models_core.demonstrations.token_losses import loss_positions, predicting_states
 from models_core.modeling import adapters, chat, forward, loading
+from models_core.modeling.devices import to_device
 from models_core.training import ddp, distributed, schedule
 from models_core.training.batching import micro_batches, minibatches
 from models_core.training.loop import Training
@@ -208,16 +209,16 @@ def accumulate(
     Divided by the minibatch's tokens before each backward pass: its cut into micro-batches changes nothing.
     """
     tokens = sum(example.loss_tokens for example in minibatch)
-    sums = torch.zeros(2, dtype=torch.float64)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
+    weights = to_device([1.0, settings.sft_coef if frozen is not None else 1.0], device)
     lengths = [example.tokens for example in minibatch]
     for share in distributed.micro_batches_for_rank(lengths, budget=settings.max_tokens_per_forward):
         stop.check()
         members = [minibatch[position] for position in share.rows]
         parts = _losses(network, frozen, members, settings=settings, device=device)
-        weights = torch.tensor([1.0, settings.sft_coef if frozen is not None else 1.0], device=device)
         backward((parts * weights).sum() * share.weight / tokens, is_last=share.is_last)
-        sums += (parts.detach() * share.weight).double().cpu()
-    kl, negative_log_likelihood = (distributed.all_reduce_sum(sums.to(device)) / tokens).tolist()
+        sums += (parts.detach() * share.weight).double()
+    kl, negative_log_likelihood = (distributed.all_reduce_sum(sums) / tokens).tolist()
     if frozen is None:
         return {"loss": negative_log_likelihood}
     return {"loss": kl + settings.sft_coef * negative_log_likelihood, "teacher_kl": kl}
@@ -246,10 +247,10 @@ def evaluate(
     network: Any, frozen: Any, held_out: Sequence[Example], *, settings: DistilConfig, device: torch.device
 ) -> dict[str, float]:
     """The loss on held-out responses."""
-    sums = torch.zeros(2, dtype=torch.float64)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
     for batch in micro_batches([example.tokens for example in held_out], budget=settings.max_tokens_per_forward):
         members = [held_out[row] for row in batch]
-        sums += _losses(network, frozen, members, settings=settings, device=device).double().cpu()
+        sums += _losses(network, frozen, members, settings=settings, device=device).double()
     kl, likelihood = (sums / sum(example.loss_tokens for example in held_out)).tolist()
     if frozen is None:
         return {"eval_loss": likelihood}

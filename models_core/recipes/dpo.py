@@ -23,6 +23,7 @@ from models_core.contract.errors import Diverged
 from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import DPOConfig
 from models_core.modeling import adapters, chat, forward, loading
+from models_core.modeling.devices import to_device
 from models_core.modeling.packing import sharing_for
 from models_core.preferences import dataset
 from models_core.preferences.encoding import Example
@@ -179,7 +180,7 @@ def accumulate(
     nothing. By their number and not their weight: a minibatch of light rankings has a small gradient.
     """
     num_rankings = sum(len(item.example.comparisons) for item in minibatch)
-    sums = torch.zeros(4, dtype=torch.float64)
+    sums = torch.zeros(4, dtype=torch.float64, device=device)
     sharing = sharing_for(network, settings.prefix_sharing)
     costs = [item.example.group.cost(sharing) for item in minibatch]
     # Under FSDP all processes must gather each layer equally often, so no prompt is cut.
@@ -188,9 +189,8 @@ def accumulate(
         stop.check()
         members = [minibatch[position] for position in share.rows]
         pairs = PairBatch.from_groups([item.example.rankings for item in members], device=device)
-        rewards_of = partial(
-            implicit_rewards, reference=torch.cat([item.log_probs for item in members]), beta=settings.beta
-        )
+        reference = to_device(torch.cat([item.log_probs for item in members]), device)
+        rewards_of = partial(implicit_rewards, reference=reference, beta=settings.beta)
         loss, log_probs = gradient_cache.backward(
             network,
             [item.example.group for item in members],
@@ -204,14 +204,13 @@ def accumulate(
         )
         margins = pairs.differences(rewards_of(log_probs))
         correct = pair_correct(margins).sum()
-        sums += torch.stack(
-            [loss, share.weight * correct, share.weight * margins.sum(), loss.new_tensor(share.weight * len(margins))]
-        ).double().cpu()  # fmt: skip
-    loss_sum, num_correct, margin_sum, num_pairs = distributed.all_reduce_sum(sums.to(device)).tolist()
+        num_pairs = loss.new_full((), share.weight * len(margins))
+        sums += torch.stack([loss, share.weight * correct, share.weight * margins.sum(), num_pairs]).double()
+    loss_sum, num_correct, margin_sum, pairs_sum = distributed.all_reduce_sum(sums).tolist()
     return {
         "loss": loss_sum,
-        "accuracy": num_correct / max(num_pairs, 1),
-        "reward_margin": margin_sum / max(num_pairs, 1),
+        "accuracy": num_correct / max(pairs_sum, 1),
+        "reward_margin": margin_sum / max(pairs_sum, 1),
     }
 
 

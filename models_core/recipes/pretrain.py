@@ -230,14 +230,14 @@ def accumulate(
     torch.manual_seed(random.Random(f"{settings.seed}/{step}/{processes.rank()}").getrandbits(63))
     network.train()
     tokens = corpus.predicted(rows)
-    total = 0.0
+    total = torch.zeros((), dtype=torch.float64, device=device)
     lengths = [row.tokens for row in rows]
     for share in distributed.micro_batches_for_rank(lengths, budget=settings.max_tokens_per_forward):
         stop.check()
         loss = summed_loss(network, [rows[position] for position in share.rows], device=device) / tokens * share.weight
         backward(loss, is_last=share.is_last)
-        total += loss.item()
-    return distributed.total(total, device=device)
+        total += loss.detach()
+    return float(distributed.all_reduce_sum(total))
 
 
 @torch.no_grad()
@@ -245,8 +245,10 @@ def mean_loss(network: Any, rows: Sequence[Group], *, settings: PretrainConfig, 
     """Mean loss per predicted token without dropout, in nats."""
     network.eval()
     batches = micro_batches([row.tokens for row in rows], budget=settings.max_tokens_per_forward)
-    losses = (summed_loss(network, [rows[position] for position in batch], device=device).item() for batch in batches)
-    return sum(losses) / corpus.predicted(rows)
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    for batch in batches:
+        total += summed_loss(network, [rows[position] for position in batch], device=device)
+    return total.item() / corpus.predicted(rows)
 
 
 def summed_loss(network: Any, rows: Sequence[Group], *, device: torch.device) -> torch.Tensor:

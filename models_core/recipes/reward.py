@@ -225,7 +225,7 @@ def accumulate(
     ensemble is the mean over its heads.
     """
     num_rankings = sum(len(example.comparisons) for example in minibatch)
-    loss_sum, num_correct, num_pairs = 0.0, 0.0, 0.0
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
     sharing = sharing_for(network, settings.prefix_sharing)
     costs = [example.group.cost(sharing) for example in minibatch]
     # Under FSDP all processes must gather each layer equally often, so no prompt is cut.
@@ -248,11 +248,9 @@ def accumulate(
             is_last=share.is_last,
             add_gradient=backward,
         )
-        loss_sum += loss.item()
         differences = pairs.differences(logits.mean(-1))
-        num_correct += share.weight * pair_correct(differences).sum().item()
-        num_pairs += share.weight * len(differences)
-    sums = torch.tensor([loss_sum, num_correct, num_pairs], dtype=torch.float64, device=device)
+        correct = share.weight * pair_correct(differences).sum().double()
+        sums += torch.stack([loss.double(), correct, correct.new_full((), share.weight * len(differences))])
     loss_sum, num_correct, num_pairs = distributed.all_reduce_sum(sums).tolist()
     return loss_sum, num_correct / max(num_pairs, 1)
 

@@ -28,6 +28,7 @@ from models_core.demonstrations.forgetting import ElasticWeights
 from models_core.demonstrations.mixture import Step
 from models_core.demonstrations.token_losses import loss_positions, token_losses
 from models_core.modeling import adapters, chat, loading
+from models_core.modeling.devices import to_device
 from models_core.training import ddp, distributed, schedule
 from models_core.training.loop import Training
 
@@ -197,7 +198,7 @@ def accumulate(
     examples = [*step.new, *step.replayed]
     new_tokens, replayed_tokens = (sum(example.loss_tokens for example in part) for part in (step.new, step.replayed))
     of_lm = sum(language_model_tokens(example, settings) for example in examples)
-    sums = torch.zeros(3, dtype=torch.float64)
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
     lengths = [example.tokens for example in examples]
     for share in distributed.micro_batches_for_rank(lengths, budget=settings.max_tokens_per_forward):
         stop.check()
@@ -210,12 +211,12 @@ def accumulate(
             weights = weights + settings.lm_coef * in_lm / of_lm
         losses = losses * share.weight
         backward((losses * weights).sum(), is_last=share.is_last)
-        is_new = torch.tensor([position < len(step.new) for position in share.rows], device=device)
-        is_new = is_new.repeat_interleave(torch.tensor(at.sizes, device=device))
+        is_new = torch.tensor([position < len(step.new) for position in share.rows])
+        is_new = to_device(is_new.repeat_interleave(torch.tensor(at.sizes), output_size=len(at.tokens)), device)
         with torch.no_grad():
             parts = [losses * (at.loss_mask & is_new), losses * (at.loss_mask & ~is_new), losses * in_lm]
-            sums += torch.stack([part.sum() for part in parts]).double().cpu()
-    new, replayed, lm = distributed.all_reduce_sum(sums.to(device)).tolist()
+            sums += torch.stack([part.sum() for part in parts]).double()
+    new, replayed, lm = distributed.all_reduce_sum(sums).tolist()
     return (
         {"loss": new / new_tokens}
         | ({"replay_loss": replayed / replayed_tokens} if replayed_tokens else {})

@@ -49,28 +49,46 @@ class DifferenceStats:
     """Running sums of differences between two computations of the same numbers."""
 
     count: float = 0.0
-    total: float = 0.0
-    squares: float = 0.0
-    largest: float = 0.0
+    known: tuple[float, float, float] = (0.0, 0.0, 0.0)  # the sum, that of the squares, and the largest difference
+    unread: list[Tensor] = field(default_factory=list)  # what was added to them since
 
     def add(self, differences: Tensor) -> None:
-        """differences: (M,)."""
+        """differences: (M,). Reads none of them."""
         differences = differences.detach().double()
         self.count += len(differences)
-        self.total += differences.sum().item()
-        self.squares += differences.square().sum().item()
-        self.largest = max(self.largest, differences.abs().max().item())
+        self.unread.append(torch.stack([differences.sum(), differences.square().sum(), differences.abs().max()]))
+
+    @property
+    def sums(self) -> tuple[float, float, float]:
+        """The sum, that of the squares, and the largest difference, all read at once."""
+        if self.unread:
+            for more, more_squares, larger in torch.stack(self.unread).tolist():
+                total, squares, largest = self.known
+                self.known = total + more, squares + more_squares, max(largest, larger)
+            self.unread.clear()
+        return self.known
 
     def over_processes(self, device: torch.device) -> "DifferenceStats":
         """The statistics of all processes together."""
-        sums = torch.tensor([self.count, self.total, self.squares], dtype=torch.float64, device=device)
-        largest = max(distributed.all_gather({processes.rank(): self.largest}).values())
+        if processes.count() == 1:
+            return self
+        total, squares, largest = self.sums
+        sums = torch.tensor([self.count, total, squares], dtype=torch.float64, device=device)
+        largest = max(distributed.all_gather({processes.rank(): largest}).values())
         count, total, squares = distributed.all_reduce_sum(sums).tolist()
-        return DifferenceStats(count, total, squares, largest)
+        return DifferenceStats(count, (total, squares, largest))
 
     @property
     def mean(self) -> float:
-        return self.total / self.count
+        return self.sums[0] / self.count
+
+    @property
+    def squares(self) -> float:
+        return self.sums[1]
+
+    @property
+    def largest(self) -> float:
+        return self.sums[2]
 
     @property
     def deviation(self) -> float:

@@ -3,12 +3,14 @@
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from models_core.contract.settings import PPOConfig
+from models_core.modeling.devices import to_device
 from models_core.modeling.forward import FEWEST
 from models_core.modeling.ops import explained_variance, length_mask, masked_mean, whiten
 from models_core.modeling.packing import Group, Packed, pack, sharing_for
@@ -60,14 +62,21 @@ class Trajectories:
     metrics: dict[str, float]
     importance_weights: PerToken | None = None  # of rollouts that another policy sampled
 
-    def select(self, rows: Sequence[int], quantity: PerToken) -> Tensor:
-        """A quantity of these trajectories without padding, in the order of `pack`: (batch, tokens) -> (M,)."""
-        index = torch.tensor(rows, device=quantity.device)
-        return quantity[index][self.mask[index]]
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Response tokens of every trajectory."""
+        return [len(response) for item in self.prompt_groups for response in item.group.responses]
 
-    def lengths(self, rows: Sequence[int]) -> Tensor:
-        """Response tokens of these trajectories: (rows,)."""
-        return self.mask[torch.tensor(rows, device=self.mask.device)].sum(1)
+    def places(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The rows and columns of these trajectories' tokens, in the order of `pack`: (M,) each.
+
+        `quantity[places]` is a quantity without padding, (batch, tokens) -> (M,). Made of lengths that the host knows:
+        to choose by the mask, a GPU would have to be waited for.
+        """
+        counts = [self.lengths[row] for row in rows]
+        row_numbers = torch.tensor(rows).repeat_interleave(torch.tensor(counts), output_size=sum(counts))
+        columns = torch.cat([torch.arange(count) for count in counts])
+        return to_device(row_numbers, self.mask.device), to_device(columns, self.mask.device)
 
 
 def group_by_prompt(groups: Sequence[Group], *, budget: int, sharing: str = "auto") -> list[PromptGroup]:
@@ -103,8 +112,9 @@ def compute_advantages(
     sharing = sharing_for(actor_critic.policy, "auto")
     prompt_groups = group_by_prompt(groups, budget=settings.max_tokens_per_forward, sharing=sharing)
     log_probs, values, reference_log_probs = _log_probs_and_values(prompt_groups, reused, actor_critic=actor_critic)
-    lengths = torch.tensor([len(group.responses[0]) for group in groups], device=log_probs.device)
-    mask = length_mask(lengths, int(lengths.max()))
+    sizes = [len(group.responses[0]) for group in groups]
+    lengths = to_device(sizes, log_probs.device)
+    mask = length_mask(lengths, max(sizes))
     scores = scores.to(log_probs)
     kl = (log_probs - reference_log_probs).masked_fill(~mask, 0.0).sum(1)
     metrics = {
@@ -138,7 +148,7 @@ def compute_advantages(
         values=values,
         advantages=advantages,
         returns=returns,
-        metrics={name: value.item() for name, value in metrics.items()},
+        metrics=dict(zip(metrics, torch.stack([value.double() for value in metrics.values()]).tolist(), strict=True)),
         importance_weights=None if importance is None else importance.weights,
     )
 
@@ -205,17 +215,22 @@ def per_token(
     `compute`: packed tokens -> one (M,) a quantity. Each result: (batch, tokens), 0 past the end of a response.
     """
     own = distributed.rows_of_rank([item.cost for item in prompt_groups])
-    computed: dict[int, Tensor] = {}  # of a trajectory: (quantities, tokens)
+    rows: list[int] = []
+    sizes: list[int] = []
+    parts: list[Tensor] = []  # of a micro-batch: (quantities, M)
     budget = actor_critic.settings.max_tokens_per_forward
     batches = micro_batches([prompt_groups[row].cost for row in own], budget=budget)
     for batch in batches:
         members = [prompt_groups[own[position]] for position in batch]
         packed = pack([member.group for member in members], device=actor_critic.device)
-        parts = torch.stack(list(compute(packed))).cpu().split(packed.response_sizes, dim=1)
-        computed |= dict(zip(itertools.chain(*(member.rows for member in members)), parts, strict=True))
+        parts.append(torch.stack(list(compute(packed))))
+        sizes += packed.response_sizes
+        rows += itertools.chain(*(member.rows for member in members))
     for _ in range(fsdp.missing_passes(actor_critic.policy, len(batches))):
         compute(pack([FEWEST], device=actor_critic.device))
-    gathered = distributed.all_gather(computed)
+    # (quantities, tokens) of each trajectory; a copy each, since what is sent takes all that it is a view of with it.
+    pieces = [piece.clone() for piece in torch.cat(parts, dim=1).cpu().split(sizes, dim=1)] if parts else []
+    gathered = distributed.all_gather(dict(zip(rows, pieces, strict=True)))
     columns = [gathered[row].T for row in range(len(gathered))]
     padded = torch.nn.utils.rnn.pad_sequence(columns, batch_first=True)  # (batch, tokens, quantities)
     return padded.to(actor_critic.device).contiguous().unbind(-1)

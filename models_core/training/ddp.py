@@ -15,6 +15,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from models_core.modeling.devices import to_device
+
 BUCKET_MB = 32
 
 
@@ -36,8 +38,9 @@ class GradientSync:
     """
 
     def __init__(self, masters: Mapping[nn.Parameter, nn.Parameter]) -> None:
-        self.masters = masters
+        self.masters: Mapping[Any, nn.Parameter] = masters
         self.is_summed = False
+        self._used: list[tuple[list[nn.Parameter], Tensor]] = []
         self._ddp: Any = DistributedDataParallel(
             _PassThrough(list(masters)),
             init_sync=False,  # all have read the same files
@@ -46,13 +49,27 @@ class GradientSync:
             find_unused_parameters=True,
             gradient_as_bucket_view=True,
         )
-        self._ddp.register_comm_hook(masters, _sum)
+        self._ddp.register_comm_hook(self, _sum)
 
     def attach(self, loss: Tensor) -> Tensor:
         """The minibatch's last loss, in whose backward pass every gradient becomes the sum over all processes."""
         self.is_summed = True
         attached: Tensor = self._ddp(loss)
         return attached
+
+    def noted(self, masters: list[nn.Parameter], used: Tensor) -> None:
+        """How many processes used each of these weights, as a tensor that is read once a step."""
+        self._used.append((masters, used))
+
+    def forget_unused(self) -> None:
+        """After a minibatch's last backward pass: a weight that no process used keeps no gradient."""
+        self.is_summed = False
+        if self._used:
+            masters = [master for bucket, _ in self._used for master in bucket]
+            for master, count in zip(masters, torch.cat([used for _, used in self._used]).tolist(), strict=True):
+                if not count:
+                    master.grad = None
+            self._used.clear()
 
 
 class Backward(Protocol):
@@ -72,20 +89,21 @@ def backward(loss: Tensor, *, is_last: bool, syncs: Sequence[GradientSync | None
     loss.backward()
 
 
-def _sum(masters: Mapping[Tensor, nn.Parameter], bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def _sum(sync: GradientSync, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
     """DDP's hook, called when all gradients of a bucket are there: sums them, and no average is taken."""
     own, weights = bucket.buffer(), bucket.parameters()
-    learning = [masters[weight] for weight in weights]
+    learning = [sync.masters[weight] for weight in weights]
     if all(master is weight for master, weight in zip(learning, weights, strict=True)):
         return dist.all_reduce(own, async_op=True).get_future().then(lambda done: done.value()[0])
     parts = [torch.zeros_like(master) if master.grad is None else master.grad for master in learning]
-    used = torch.tensor([float(master.grad is not None) for master in learning], device=own.device)
+    used = to_device([float(master.grad is not None) for master in learning], own.device)
     flat = torch.cat([*(part.reshape(-1) for part in parts), used])
 
     def put(done: torch.futures.Future[list[Tensor]]) -> Tensor:
         *sums, counts = done.value()[0].split([*(part.numel() for part in parts), len(parts)])
-        for master, part, total, count in zip(learning, parts, sums, counts.tolist(), strict=True):
-            master.grad = part.copy_(total.view_as(part)) if count else None
+        for master, part, total in zip(learning, parts, sums, strict=True):
+            master.grad = part.copy_(total.view_as(part))
+        sync.noted(learning, counts)
         return own
 
     return dist.all_reduce(flat, async_op=True).get_future().then(put)

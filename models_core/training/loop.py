@@ -234,10 +234,14 @@ class Training:
 
     def update(self, name: str, *, learning_rate: float, penalty: Penalty | None = None) -> float:
         """Clip and apply the collected gradients; returns the norm they had. Raises Diverged if it is not finite."""
-        norm = self.optimizers[name].clip(self.settings.max_grad_norm, penalty=penalty)
-        if not math.isfinite(norm):
-            raise Diverged("The gradient is not a finite number: training diverged. Try a smaller learning_rate.")
-        self.optimizers[name].step(lr=learning_rate)
+        optimizer = self.optimizers[name]
+        norm = optimizer.clip(self.settings.max_grad_norm, penalty=penalty)
+        if isinstance(norm, Tensor):
+            # The step is queued before anybody waits for the norm: where that is not finite it changes nothing.
+            optimizer.step(lr=learning_rate)
+            return _finite(norm.item())
+        _finite(norm)
+        optimizer.step(lr=learning_rate)
         return norm
 
     def measure(
@@ -334,3 +338,10 @@ class Training:
             self.run.finish(status="succeeded", metrics=metrics)
             shutil.rmtree(self.run.checkpoints, ignore_errors=True)
         return metrics
+
+
+def _finite(norm: float) -> float:
+    """The norm of the gradients. Raises Diverged where it is no number."""
+    if not math.isfinite(norm):
+        raise Diverged("The gradient is not a finite number: training diverged. Try a smaller learning_rate.")
+    return norm

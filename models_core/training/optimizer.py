@@ -4,21 +4,18 @@ bf16 has eight bits of mantissa: an update of one part in a thousand is rounded 
 bf16 optimizer do not move at all. The masters collect such updates; the model's weights are their rounded copies.
 """
 
-import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adamw import adamw
 
 from models_core.contract.runs import processes
+from models_core.modeling.devices import is_accelerator
 from models_core.training import ddp, distributed, fsdp
+from models_core.training.adamw_step import CLIP_EPS, AdamWUpdate, Clipping, adamw_step, gradient_norm, scaled
 from models_core.training.ddp import GradientSync
-
-CLIP_EPS = 1e-6
-"""Added to the norm that gradients are divided by, as torch does."""
 
 
 def _master(weight: nn.Parameter) -> nn.Parameter:
@@ -41,63 +38,6 @@ def _move_gradient(master: nn.Parameter, weight: Tensor) -> None:
     else:
         master.grad = master.grad.float().add_(weight.grad)
     weight.grad = None
-
-
-class AdamWUpdate(NamedTuple):
-    """One parameter of a step; the tensors are contiguous and of one shape, but for `step`."""
-
-    gradient: Tensor  # bf16 or fp32
-    master: Tensor  # fp32, as both moments
-    exp_avg: Tensor
-    exp_avg_sq: Tensor
-    weight: Tensor | None  # where the master is not the weight itself
-    step: Tensor  # scalar: how many steps were taken before this one
-
-
-def adamw_step(
-    updates: Sequence[AdamWUpdate],
-    *,
-    lr: float,
-    weight_decay: float,
-    betas: tuple[float, float],
-    eps: float,
-    factor: float,
-) -> None:
-    """AdamW (1711.05101) with gradients times `factor`: updates masters, moments, `step` and rounded weights."""
-    # On a processor one after the other: all gradients in fp32 at once would take as much memory as the masters.
-    batches = [updates] if updates[0].master.device.type != "cpu" else [[update] for update in updates]
-    for batch in batches:
-        adamw(
-            [update.master for update in batch],
-            [_scaled(update.gradient, factor, dtype=update.master.dtype) for update in batch],
-            [update.exp_avg for update in batch],
-            [update.exp_avg_sq for update in batch],
-            [],
-            [update.step for update in batch],
-            fused=True,
-            amsgrad=False,
-            beta1=betas[0],
-            beta2=betas[1],
-            lr=lr,
-            weight_decay=weight_decay,
-            eps=eps,
-            maximize=False,
-        )
-        for update in batch:
-            if update.weight is not None:
-                update.weight.copy_(update.master)
-
-
-def gradient_norm(gradients: Sequence[Tensor]) -> float:
-    """The norm of all of them together, computed in fp32."""
-    norms = [torch.linalg.vector_norm(gradient, dtype=torch.float32) for gradient in gradients]
-    return float(torch.linalg.vector_norm(torch.stack(norms)))
-
-
-def _scaled(gradient: Tensor, factor: float, *, dtype: torch.dtype) -> Tensor:
-    """A gradient times a factor of at most 1, in another dtype. May overwrite it."""
-    gradient = gradient.to(dtype)
-    return gradient.mul_(factor) if factor < 1 else gradient
 
 
 class MasterAdamW:
@@ -150,7 +90,8 @@ class MasterAdamW:
             for master in group["params"]:
                 # Their memory is taken now: should it run out, it does so before the first step.
                 moments = {name: torch.zeros_like(master) for name in ("exp_avg", "exp_avg_sq")}
-                self.adam.state[master] = {"step": torch.zeros((), device="cpu"), **moments}
+                # Counted on the weight's device: the fused kernel reads the count there.
+                self.adam.state[master] = {"step": torch.zeros((), device=master.device), **moments}
         self.muon = (
             torch.optim.Muon(
                 [self.masters[name] for name in muon],
@@ -162,7 +103,7 @@ class MasterAdamW:
             else None
         )
         self._names = {master: name for name, master in self.masters.items()}
-        self._factor = 1.0  # what `step` scales gradients by
+        self._factor: float | Clipping = 1.0  # what `step` scales gradients by
 
     def _state(self, master: nn.Parameter) -> dict[str, Any]:
         """What the optimizer in charge of a master remembers of it."""
@@ -177,25 +118,31 @@ class MasterAdamW:
         """Bring what FSDP made of the gradients of split weights to the masters. Once a step."""
         if self.gradient_sync is not None:
             assert self.gradient_sync.is_summed, "the minibatch's last backward pass is MasterAdamW.backward"
-            self.gradient_sync.is_summed = False
+            self.gradient_sync.forget_unused()
         for name, weight in self.parameters.items():
             if fsdp.is_sharded(weight):
                 # FSDP has averaged these while it split them.
                 share = None if weight.grad is None else fsdp.local_shard(weight.grad)
                 self.masters[name].grad = None if share is None else share.mul_(processes.count())
 
-    def _norm(self) -> float:
-        """Norm of all gradients; shares of a split weight lie on all processes."""
+    def _norm(self) -> Tensor:
+        """Norm of all gradients, on their device; shares of a split weight lie on all processes."""
         grads = {name: master.grad for name, master in self.masters.items() if master.grad is not None}
         shared = [grad for name, grad in grads.items() if fsdp.is_sharded(self.parameters[name])]
         replicated = [grad for name, grad in grads.items() if not fsdp.is_sharded(self.parameters[name])]
         if not shared:
-            return gradient_norm(replicated) if replicated else 0.0
-        squares = distributed.total(gradient_norm(shared) ** 2, device=shared[0].device)
-        return math.sqrt(squares + (gradient_norm(replicated) ** 2 if replicated else 0.0))
+            return gradient_norm(replicated) if replicated else torch.zeros((), device=self._device)
+        squares = distributed.all_reduce_sum(gradient_norm(shared).double() ** 2)
+        return (squares + (gradient_norm(replicated).double() ** 2 if replicated else 0.0)).sqrt()
 
-    def clip(self, max_norm: float, *, penalty: Callable[[Mapping[str, Tensor]], None] | None = None) -> float:
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self.masters.values())).device
+
+    def clip(self, max_norm: float, *, penalty: Callable[[Mapping[str, Tensor]], None] | None = None) -> float | Tensor:
         """Have `step` scale the gradients down to the norm; returns the norm they have. 0 leaves them as they are.
+
+        On a GPU it returns a tensor that nobody has waited for, and `step` leaves out what is not finite.
 
         `penalty` is called with the masters first and may add to their gradients, which are fp32 for it.
         """
@@ -205,8 +152,12 @@ class MasterAdamW:
                 master.grad = None if master.grad is None else master.grad.float()
             penalty(self.masters)
         norm = self._norm()
-        self._factor = min(1.0, max_norm / (norm + CLIP_EPS)) if max_norm > 0 else 1.0
-        return norm
+        if is_accelerator(norm.device):
+            self._factor = Clipping.to(max_norm, norm=norm)
+            return norm
+        found = float(norm)
+        self._factor = min(1.0, max_norm / (found + CLIP_EPS)) if max_norm > 0 else 1.0
+        return found
 
     @torch.no_grad()
     def step(self, *, lr: float) -> None:
@@ -241,8 +192,12 @@ class MasterAdamW:
     def _muon_step(self, muon: torch.optim.Muon, *, lr: float) -> None:
         masters = muon.param_groups[0]["params"]
         for master in masters:
-            if master.grad is not None:
-                master.grad = _scaled(master.grad, self._factor, dtype=master.dtype)
+            if master.grad is None:
+                continue
+            if isinstance(self._factor, Clipping):
+                master.grad = self._factor.apply(master.grad.to(master.dtype))
+            else:
+                master.grad = scaled(master.grad, self._factor, dtype=master.dtype)
         muon.param_groups[0]["lr"] = lr
         muon.step()
         self._publish(self._names[master] for master in masters)
@@ -311,8 +266,5 @@ class MasterAdamW:
                 self.muon.state[master] = {"momentum_buffer": buffer.clone().to(master.device)}
         for name, state in moments.items():
             device = self.masters[name].device
-            # AdamW counts its steps on the CPU, in a tensor.
-            self.adam.state[self.masters[name]] = {
-                key: value.clone() if key == "step" else value.clone().to(device) for key, value in state.items()
-            }
+            self.adam.state[self.masters[name]] = {key: value.clone().to(device) for key, value in state.items()}
         self._publish(self.parameters)

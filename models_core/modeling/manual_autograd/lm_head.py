@@ -9,10 +9,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models_core.modeling.devices import is_accelerator
+
 CHUNK = 128
 """Tokens whose logits exist at once in fp32: few enough for a processor's last cache, enough for a fast product."""
+LOGITS_AT_ONCE = 2**26
+"""Logits that exist at once in fp32 on a GPU, 256 MB of them: a product of few rows would wait for the weights."""
+LARGE_VOCABULARY = 2**18
 KEPT_BYTES = 256 * 2**20
 """Up to this size the probabilities of all tokens are kept for the backward pass, else they are computed again."""
+
+
+def chunk_of(head: Any, device: torch.device) -> int:
+    """Tokens that go through a vocabulary's layer at once; a head that is no linear layer has the size of a large one.
+
+    No pass, forwards or backwards, holds the logits of more tokens than that in fp32.
+    """
+    if not is_accelerator(device):
+        return CHUNK
+    weight = getattr(head, "weight", head)
+    vocabulary = len(weight) if isinstance(weight, Tensor) else LARGE_VOCABULARY
+    return max(CHUNK, LOGITS_AT_ONCE // vocabulary)
 
 
 def linear_log_probs(
@@ -43,7 +60,8 @@ class _LinearLogProbs(torch.autograd.Function):
         errors: list[Tensor] = []
         directions: list[Tensor] = []
         log_probs = []
-        for states, chosen in zip(hidden.split(CHUNK), tokens.split(CHUNK), strict=True):
+        chunk = chunk_of(weight, hidden.device)
+        for states, chosen in zip(hidden.split(chunk), tokens.split(chunk), strict=True):
             logits = torch.nn.functional.linear(states, weight, bias)
             chosen_log_probs, error = softmax_errors(
                 logits, chosen, temperature=temperature, wants_error=keeps or follows
@@ -55,7 +73,7 @@ class _LinearLogProbs(torch.autograd.Function):
                 # Under a frozen layer the gradient is a vector as wide as the hidden state: worked out on the spot.
                 directions.append(error @ weight)
         ctx.save_for_backward(hidden, weight, bias, tokens, *errors, *directions)
-        ctx.temperature, ctx.errors, ctx.directions = temperature, len(errors), len(directions)
+        ctx.temperature, ctx.errors, ctx.directions, ctx.chunk = temperature, len(errors), len(directions), chunk
         return torch.cat(log_probs) if log_probs else hidden.new_empty(0)
 
     @staticmethod
@@ -70,8 +88,8 @@ class _LinearLogProbs(torch.autograd.Function):
         if weight_learns:
             to_weight = torch.empty_like(weight) if len(tokens) else torch.zeros_like(weight)
         to_bias = torch.zeros_like(bias) if bias is not None and bias_learns else None
-        for number, start in enumerate(range(0, len(tokens), CHUNK)):
-            span = slice(start, start + CHUNK)
+        for number, start in enumerate(range(0, len(tokens), ctx.chunk)):
+            span = slice(start, start + ctx.chunk)
             states, chosen, part = hidden[span], tokens[span], factor[span]
             if ctx.errors:
                 error = kept[number]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models_core.modeling import packing
+from models_core.modeling import packing, torch_attention
 from models_core.modeling.manual_autograd import segment_attention as attention
 from models_core.modeling.manual_autograd.segment_attention import Segment, segment_attention
 from models_core.modeling.packing import Layout
@@ -121,7 +121,7 @@ def test_long_segments_of_other_numbers_still_go_to_torchs_kernel(monkeypatch: p
     """Only compiled kernels take segments of any length."""
     layout = Layout([40], [()])
     monkeypatch.setattr(packing, "SMALL_ATTENTION", 100)
-    monkeypatch.setattr(packing, "_torch_attention", lambda *_, **__: "torch's")
+    monkeypatch.setattr(torch_attention, "attention", lambda *_, **__: "torch's")
     given = [drawn(2, 40, 16, seed=seed) for seed in range(3)]
     module = torch.nn.Module()
     halves, _ = packing._attend(module, *given, None, layout=layout)

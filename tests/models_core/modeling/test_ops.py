@@ -1,9 +1,11 @@
 import math
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from models_core.modeling import ops
+from models_core.modeling import devices, ops
 from models_core.modeling.manual_autograd import lm_head
 
 MASK = torch.tensor([[True, True, False], [True, False, False]])
@@ -99,3 +101,33 @@ def test_explained_variance_of_a_perfect_and_of_a_constant_prediction() -> None:
     target = torch.tensor([[1.0, 2.0, 6.0]])
     assert ops.explained_variance(target, target, mask).item() == pytest.approx(1.0)
     assert ops.explained_variance(torch.full_like(target, 7.0), target, mask).item() == pytest.approx(0.0)
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers that a tensor in fp32 had."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.dtype == torch.float32:
+            self.numbers = max(self.numbers, made.numel())
+        return made
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_logits_of_all_tokens_never_exist_at_once(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the path of GPUs, forwards and backwards: as many of them as `LOGITS_AT_ONCE` says, in fp32."""
+    monkeypatch.setattr(lm_head, "LOGITS_AT_ONCE", 200 * 50)
+    monkeypatch.setattr(lm_head, "KEPT_BYTES", 10**9 if kept else 0)
+    hidden = torch.randn(1000, 4).bfloat16().requires_grad_()
+    weight = torch.randn(50, 4).bfloat16().requires_grad_()
+    tokens = torch.randint(0, 50, (1000,))
+    usual = lm_head.linear_log_probs(hidden, weight, None, tokens)
+    expected = torch.autograd.grad(usual.sum(), [hidden, weight])
+    with devices.accelerator_path(), Largest() as largest:
+        found = lm_head.linear_log_probs(hidden, weight, None, tokens)
+        gradients = torch.autograd.grad(found.sum(), [hidden, weight])
+    assert largest.numbers == 200 * 50
+    torch.testing.assert_close(found, usual, rtol=0, atol=1e-5)
+    torch.testing.assert_close(gradients, expected, rtol=2e-2, atol=2e-2)

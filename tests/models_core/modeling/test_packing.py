@@ -14,6 +14,7 @@ from models_core.modeling.loading import load_policy
 from models_core.modeling.manual_autograd import segment_attention
 from models_core.modeling.manual_autograd.segment_attention import Segment
 from models_core.modeling.packing import Group, hidden_states, pack
+from models_core.modeling.torch_attention import attention_by_segments
 from tests.models_core.tiny import make_tiny_model
 
 GROUPS = [
@@ -229,7 +230,7 @@ def test_attention_and_its_gradient_equal_the_plain_formula(ahead: int, monkeypa
 
     direction = torch.randn_like(plain)
     expected = torch.autograd.grad((plain * direction).sum(), learning)
-    kernel = packing._torch_attention(query, key, value, layout=layout, scale=0.3, prefix=prefix)
+    kernel = attention_by_segments(query, key, value, layout=layout, scale=0.3, prefix=prefix)
     for found in (ours, kernel):
         torch.testing.assert_close(found, plain, rtol=0, atol=1e-12)
         gradients = torch.autograd.grad((found * direction).sum(), learning)

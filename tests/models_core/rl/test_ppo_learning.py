@@ -1,6 +1,7 @@
 """The updates of an iteration against a slow second implementation: every token by itself, plain transformers, fp64."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -284,7 +285,7 @@ def test_a_prompt_computed_once_for_its_responses_changes_nothing(algorithm: str
     shared, listener = updates(actor_critic, together)
     apart = [PromptGroup(group, range(row, row + 1)) for row, group in enumerate(one_each(together))]
     alone: Any = Listener(actor_critic)
-    fresh = type(together)(**vars(together) | {"prompt_groups": apart})
+    fresh = replace(together, prompt_groups=apart)
     found = ppo_update(fresh, training=alone, actor_critic=actor_critic, text=None, step=1, steps=4, kl_coef=KL)
     assert found == pytest.approx(shared, abs=1e-9)
     for (name, one), (_, other) in zip(listener.seen, alone.seen, strict=True):

@@ -1,12 +1,14 @@
 """fp32 masters of bf16 weights: small updates survive, and a reloaded optimizer goes on to the bit."""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
 
-from models_core.training import precision
+from models_core.modeling import devices
+from models_core.training import adamw_step, precision
 from models_core.training.optimizer import MasterAdamW
 
 
@@ -77,9 +79,17 @@ def test_gradients_of_micro_batches_are_summed_in_fp32():
     assert weight.grad is None
 
 
+@pytest.fixture(params=["processor", "gpu"])
+def path(request):
+    """The path of GPUs, tried on a processor: nobody waits for the norm, and many weights are updated together."""
+    with devices.accelerator_path() if request.param == "gpu" else nullcontext():
+        yield request.param
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_step_is_torchs_clipping_and_adamw_on_the_masters(dtype):
+def test_a_step_is_torchs_clipping_and_adamw_on_the_masters(dtype, path, monkeypatch):
     """Steps of one micro-batch and of two; a matrix, vectors, and one left out."""
+    monkeypatch.setattr(adamw_step, "BATCH_NUMBERS", 6000)  # on the path of GPUs some are updated together
     draw = torch.Generator().manual_seed(0)
     shapes = {"matrix": (31, 211), "vector": (5001,), "few": (3,), "idle": (2, 2)}
     ours = {name: nn.Parameter(torch.randn(shape, generator=draw).to(dtype)) for name, shape in shapes.items()}
@@ -110,11 +120,37 @@ def test_a_step_is_torchs_clipping_and_adamw_on_the_masters(dtype):
             assert optimizer.masters[name].grad is None
 
 
-def test_a_norm_that_is_no_number_is_told():
+def test_a_norm_that_is_no_number_is_told(path):
     weight = nn.Parameter(torch.zeros(3, dtype=torch.bfloat16))
     optimizer = MasterAdamW({"w": weight}, lr=1.0)
     (weight * torch.tensor([1.0, math.nan, 1.0])).sum().backward()
-    assert math.isnan(optimizer.clip(1.0))
+    norm = optimizer.clip(1.0)
+    assert math.isnan(norm)
+    assert isinstance(norm, torch.Tensor) == (path == "gpu")
+
+
+@pytest.mark.parametrize("max_norm", [1.0, 0.0])
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_step_that_was_queued_before_its_norm_was_read_changes_nothing(number, max_norm):
+    """On a GPU it is read after the step; a later step goes on as if there had been none."""
+    weights = {"few": nn.Parameter(torch.ones(3, dtype=torch.bfloat16)), "matrix": nn.Parameter(torch.ones(2, 2))}
+    optimizer = MasterAdamW(weights, lr=0.1, weight_decay=0.1)
+
+    def step(factor):
+        sum((weight * factor).sum() for weight in weights.values()).backward()
+        norm = optimizer.clip(max_norm)
+        optimizer.step(lr=0.1)
+        return norm
+
+    with devices.accelerator_path():
+        step(1.0)
+        before = {name: tensor.clone() for name, tensor in optimizer.state_dict().items()}
+        assert not math.isfinite(step(number))
+        assert all(torch.equal(before[name], tensor) for name, tensor in optimizer.state_dict().items())
+        assert before["few.step"] == 1
+        step(1.0)
+    assert optimizer.state_dict()["few.step"] == 2
+    assert (optimizer.masters["few"] < before["few.master"]).all()
 
 
 def test_a_penalty_adds_to_gradients_in_fp32():
