@@ -22,6 +22,7 @@
 `python -m benchmarks measures --judgments N` what keeping and showing the measures of quality costs,
 `python -m benchmarks gateway` what the gateway adds to an upstream's time to the first token,
 `python -m benchmarks scale` 10,000 labelers and 100,000,000 tasks, simulated with the measured service times,
+`python -m benchmarks gpu` what a GPU computes beside the CPU, and how fast: training, decoding and PPO,
 `python -m benchmarks aggregation --data annotations.jsonl` which consensus of labelers predicts a held-out vote.
 """
 
@@ -57,6 +58,7 @@ COMPARISONS = {
     "measures": "measures",
     "gateway": "gateway_overhead",
     "scale": "scale.command",
+    "gpu": "gpu.command",
 }
 """Modules by their names on the command line, loaded when asked for: one of them loads torch."""
 
@@ -80,4 +82,5 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":  # a process that multiprocessing starts imports this module too
+    sys.exit(main(sys.argv[1:]))

@@ -19,9 +19,6 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from trl.experimental.ppo import PPOConfig, PPOTrainer
 
-AT_ONCE = 8
-"""Episodes of one forward and backward pass."""
-
 parser = argparse.ArgumentParser()
 for name in ("model", "reward", "prompts", "out"):
     parser.add_argument(name)
@@ -29,6 +26,7 @@ parser.add_argument("--episodes", type=int, required=True)
 parser.add_argument("--batch", type=int, required=True)
 parser.add_argument("--new-tokens", type=int, required=True)
 parser.add_argument("--kl-coef", type=float, required=True)
+parser.add_argument("--at-once", type=int, default=8, help="episodes of one forward and backward pass")
 parser.add_argument("--temperature", type=float, default=1.0)
 parser.add_argument("--rate", type=float, default=3e-6)
 parser.add_argument("--checkpointing", action="store_true", help="less memory, as the trainer does unless told not to")
@@ -56,8 +54,8 @@ with tempfile.TemporaryDirectory() as folder:
         args=PPOConfig(
             folder,
             total_episodes=options.episodes,
-            per_device_train_batch_size=min(AT_ONCE, options.batch),
-            gradient_accumulation_steps=max(options.batch // AT_ONCE, 1),
+            per_device_train_batch_size=min(options.at_once, options.batch),
+            gradient_accumulation_steps=max(options.batch // options.at_once, 1),
             num_ppo_epochs=1,
             num_mini_batches=1,
             response_length=options.new_tokens,
@@ -70,7 +68,7 @@ with tempfile.TemporaryDirectory() as folder:
             num_sample_generations=0,
             gradient_checkpointing=options.checkpointing,
             bf16=True,
-            use_cpu=True,
+            use_cpu=not torch.cuda.is_available(),
             logging_steps=1,
             save_strategy="no",
             report_to=[],
