@@ -52,8 +52,8 @@ LARGE = Shape(
     vocabulary=32_768, width=2048, inner=8192, layers=19, heads=32, key_heads=8, context=4096
 )  # 1.22 billion parameters
 TINY = Shape(
-    vocabulary=512, width=32, inner=64, layers=2, heads=4, key_heads=2, context=2048, deviation=0.2
-)  # for the comparisons with the CPU, and for all of --tiny
+    vocabulary=512, width=64, inner=128, layers=2, heads=4, key_heads=2, context=2048, deviation=0.2
+)  # for the comparisons with the CPU, and for all of --tiny; a GPU's kernel of attention takes heads of 16 and more
 
 
 def make_tokenizer(vocabulary: int) -> Any:
@@ -74,11 +74,8 @@ def make_tokenizer(vocabulary: int) -> Any:
     )
 
 
-def make_model(folder: Path, shape: Shape, *, device: str, dtype: torch.dtype) -> Path:
-    """Write a random Llama with its tokenizer; returns the folder."""
-    tokenizer = make_tokenizer(shape.vocabulary)
-    torch.manual_seed(0)
-    config = LlamaConfig(
+def configured(shape: Shape, tokenizer: Any) -> LlamaConfig:
+    return LlamaConfig(
         vocab_size=shape.vocabulary,
         hidden_size=shape.width,
         intermediate_size=shape.inner,
@@ -92,6 +89,13 @@ def make_model(folder: Path, shape: Shape, *, device: str, dtype: torch.dtype) -
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
+
+
+def make_model(folder: Path, shape: Shape, *, device: str, dtype: torch.dtype) -> Path:
+    """Write a random Llama with its tokenizer; returns the folder."""
+    tokenizer = make_tokenizer(shape.vocabulary)
+    torch.manual_seed(0)
+    config = configured(shape, tokenizer)
     usual = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:

@@ -92,7 +92,7 @@ class Batch:
             self.network.read(ids, ids.new_ones(1, self.shared), positions, prefix)
         own = [ids[self.same :] for ids in prompts]
         parts = []
-        for first, last in _chunks([len(ids) for ids in own], tokens=_prefill_tokens(device)):
+        for first, last in _chunks([len(ids) for ids in own], tokens=_prefill_tokens(self.network)):
             chunk = own[first:last]
             width = max(map(len, chunk))
             ids = torch.tensor([[0] * (width - len(ids)) + list(ids) for ids in chunk], device=device)
@@ -178,8 +178,9 @@ def _repeated(cache: Cache, rows: int) -> Cache:
     return repeated
 
 
-def _prefill_tokens(device: torch.device) -> int:
-    return PREFILL_TOKENS if device.type == "cpu" else GPU_PREFILL_TOKENS
+def _prefill_tokens(network: CachedModel) -> int:
+    keeps_last_logits = network.fast is not None or bool(network.kept)
+    return GPU_PREFILL_TOKENS if network.device.type == "cuda" and keeps_last_logits else PREFILL_TOKENS
 
 
 def _chunks(lengths: Sequence[int], *, tokens: int) -> Iterator[tuple[int, int]]:

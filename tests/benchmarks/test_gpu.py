@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from benchmarks.gpu import cards, child_parts, command, correctness, inputs, training_speed
 from benchmarks.gpu.cards import Card
 from benchmarks.gpu.child_parts import Ended
-from benchmarks.gpu.inputs import TINY
+from benchmarks.gpu.inputs import LARGE, TINY
 from benchmarks.gpu.rows import Bench, Row
 from models_core.modeling.operators import without_kernels
 
@@ -148,6 +148,14 @@ def test_flops_are_those_that_torch_counts(bench):
     other_half = 2.0 * TINY.layers * TINY.width * length**2
     expected = training_speed.flops(TINY, [length], predicted) / 3 + other_half
     assert counter.get_total_flops() == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_large_model_has_the_size_that_is_said():
+    with torch.device("meta"):
+        model = LlamaForCausalLM(inputs.configured(LARGE, inputs.make_tokenizer(LARGE.vocabulary)))
+    norms = LARGE.width * (2 * LARGE.layers + 1)
+    assert sum(each.numel() for each in model.parameters()) == LARGE.parameters + norms
+    assert round(LARGE.parameters / 1e9, 2) == 1.22
 
 
 def test_differences_are_beside_the_size():

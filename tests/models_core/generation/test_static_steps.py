@@ -3,6 +3,9 @@
 Everything but the graph itself runs here: a step is recorded and replayed by `recorded_steps`.
 """
 
+from contextlib import contextmanager
+from types import SimpleNamespace
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
@@ -199,14 +202,42 @@ def test_a_processor_computes_step_by_step():
     assert step_runner.for_device(torch.device("cpu")) is None
 
 
+def test_a_cuda_graph_is_recorded_in_one_pool_and_replayed(monkeypatch):
+    """torch's own functions are stood in for: what they are called with, and in which order."""
+    seen = []
+
+    class Graph:
+        def replay(self):
+            seen.append("replayed")
+
+    @contextmanager
+    def recording(graph, *, pool, capture_error_mode):
+        seen.append((type(graph).__name__, pool, capture_error_mode))
+        yield
+        seen.append("recorded")
+
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 7))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    runner = step_runner.for_device(torch.device("cuda"))
+    for key in ("a", "a", "a", "b", "b"):
+        runner(key, lambda: seen.append("computed"))
+    recorded = [("Graph", (0, 7), "thread_local"), "computed", "recorded", "replayed"]
+    assert seen == ["computed", *recorded, "replayed", "computed", *recorded]
+
+
 def test_buckets():
     assert [row_bucket(rows) for rows in (1, 2, 3, 8, 9, 129, 256, 257, 600)] == [1, 2, 4, 8, 16, 256, 256, 512, 768]
     assert [slot_bucket(slots, capacity=300) for slots in (1, 128, 129, 290)] == [128, 128, 256, 300]
 
 
 def test_prompts_on_a_gpu_are_computed_many_at_once_and_without_groups_of_heads():
-    assert batch._prefill_tokens(torch.device("cuda")) == 16_384
-    assert batch._prefill_tokens(torch.device("cpu")) == 512
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    networks = [(cuda, None, {"logits_to_keep": 1}), (cuda, object(), {}), (cuda, None, {}), (cpu, object(), {})]
+    tokens = [
+        batch._prefill_tokens(SimpleNamespace(device=device, fast=fast, kept=kept)) for device, fast, kept in networks
+    ]
+    assert tokens == [16_384, 16_384, 512, 512]  # logits of every prompt token would fill the memory
     query, keys, values = torch.randn(2, 6, 5, 8), torch.randn(2, 3, 7, 8), torch.randn(2, 3, 7, 8)
     mask = torch.ones(2, 1, 5, 7, dtype=torch.bool).tril(2)
     grouped, repeated = (
