@@ -34,6 +34,8 @@ from models_core.modeling.manual_autograd import install
 from models_core.modeling.manual_autograd.segment_attention import Segment, segment_attention
 
 PACKED_ATTENTION = "hone_packed"
+COMPILED = "_attention_of_compiled_layers"
+"""Attribute of a trunk whose layers are compiled: the name of the attention that they call."""
 
 SMALL_ATTENTION = 1024 * 1024
 """Scores of a segment, tokens times tokens seen, up to which plain matrix products beat torch's attention kernel.
@@ -226,17 +228,18 @@ def hidden_states(trunk: Any, packed: Packed, *, rows: torch.Tensor | None = Non
 
 
 def _of_long_row(trunk: Any, packed: Packed, *, rows: torch.Tensor | None = None) -> torch.Tensor:
-    install.install(trunk)  # first: virtual tokens are computed by the same layers, whoever comes first
+    if not (is_compiled := hasattr(trunk, COMPILED)):
+        install.install(trunk)  # first: virtual tokens are computed by the same layers, whoever comes first
     positions = packed.positions
     given: dict[str, Any] = {}
-    is_left_to_layer = rows is not None and install.chooses_rows(trunk)
+    is_left_to_layer = rows is not None and not is_compiled and install.chooses_rows(trunk)
     if is_left_to_layer:
         given["rows"] = rows
     prefix = learned_prefix(trunk)
     if prefix is not None:
         positions = positions + prefix.shift
         given["virtual"] = list(zip(prefix.keys, prefix.values, strict=True))
-    with attention_by(trunk.config, PACKED_ATTENTION):
+    with attention_by(trunk.config, getattr(trunk, COMPILED, PACKED_ATTENTION)):
         output = trunk(input_ids=packed.ids, position_ids=positions, use_cache=False, layout=packed.layout, **given)
     states = output.last_hidden_state[0]
     return states if rows is None or is_left_to_layer else states[rows]

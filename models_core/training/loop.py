@@ -19,7 +19,7 @@ from models_core.contract.runs import processes
 from models_core.contract.runs.run_folder import RunFolder
 from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import TrainingSettings
-from models_core.modeling import forward_check, operators, packing
+from models_core.modeling import compiled_layers, forward_check, operators, packing
 from models_core.modeling.adapters import keeps_base, parameter_summary, trainable
 from models_core.modeling.adapters.layers import trunk
 from models_core.modeling.adapters.merging import LEARNED, on_disk
@@ -106,6 +106,8 @@ class Training:
         is_first = model not in self._models.values()
         start = on_disk(model) if is_first and not keeps_base(self.settings.method) else {}
         if is_first and isinstance(model, PreTrainedModel):
+            if self.settings.compile_trunk:
+                self._compile(model)
             packing.check(trunk(model))
         if self.settings.gradient_checkpointing:
             memory.checkpoint_activations(model)
@@ -137,6 +139,11 @@ class Training:
         """Split the layers of a model over the processes where the run asks for it: also of one that does not learn."""
         if self.is_sharded:
             fsdp.shard(model, device=self.device)
+
+    def _compile(self, model: PreTrainedModel) -> None:
+        if self.is_sharded:
+            raise BadInput("compile_trunk compiles whole layers, which parallel=fsdp splits: take parallel=ddp.")
+        compiled_layers.compile_layers(model)
 
     @property
     def is_sharded(self) -> bool:

@@ -17,8 +17,9 @@ from models_core.contract.memory_estimate.loaded_models import LoadedModel, Mach
 from models_core.contract.memory_estimate.model_shape import ModelShape
 from models_core.contract.settings import PPOConfig, Settings, TrainingSettings
 
-LOGIT_CHUNK = 128
-"""Tokens whose logits exist at once in training: models_core.modeling.manual_autograd.lm_head.CHUNK."""
+LOGIT_CHUNK, LOGITS_AT_ONCE = 128, 2**26
+"""Tokens whose logits exist at once in training: CHUNK of models_core.modeling.manual_autograd.lm_head; on a GPU more
+of them, as many as have LOGITS_AT_ONCE together."""
 KEPT_LOGIT_BYTES = 256 * 2**20
 """Up to this size probabilities are kept for the backward pass: KEPT_BYTES of the same module."""
 COLUMNS = ("weights", "masters_and_moments", "gradients", "activations", "logits", "kv_cache")
@@ -172,7 +173,8 @@ def _logits(item: LoadedModel, *, tokens: int) -> int:
     added up.
     """
     shape, number = item.shape, item.on.number_bytes
-    chunk = min(tokens, LOGIT_CHUNK) * shape.vocabulary * (2 * number + 4)
+    at_once = LOGIT_CHUNK if item.on.is_cpu else max(LOGIT_CHUNK, LOGITS_AT_ONCE // shape.vocabulary)
+    chunk = min(tokens, at_once) * shape.vocabulary * (2 * number + 4)
     if item.method != "full":
         return chunk + tokens * shape.width * number
     kept = tokens * shape.vocabulary * number

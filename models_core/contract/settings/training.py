@@ -73,6 +73,9 @@ class TrainingSettings(Settings):
     gradient_checkpointing: bool = setting(
         False, "Recompute activations in the backward pass: less memory, about a third slower."
     )
+    compile_trunk: bool = setting(
+        False, "Compile the trained model's layers with torch.compile: needs a compiler, and a minute at the start."
+    )
     save_every: int = save_every_setting(50)
     keep_checkpoints: int = setting(
         1, "Number of most recent checkpoints kept during training.", minimum=1, maximum=1000

@@ -42,6 +42,15 @@ def install(trunk: nn.Module) -> None:
     trunk._chooses_rows = bool(layers)  # type: ignore[assignment]
 
 
+def remove(trunk: nn.Module) -> None:
+    """Give the modules of a trunk their own forward back."""
+    ours = (low_rank_forward, _norm_forward, _attention_forward, _mlp_forward, _layer_forward)
+    for module in trunk.modules():
+        if getattr(vars(module).get("forward"), "__func__", None) in ours:
+            del module.forward
+    trunk._has_kernels = False  # type: ignore[assignment]
+
+
 def chooses_rows(trunk: Any) -> bool:
     """Whether the last layer of a trunk takes `rows`, and gives back the states of those tokens alone."""
     return bool(trunk._chooses_rows)

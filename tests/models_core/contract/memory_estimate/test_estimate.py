@@ -46,7 +46,7 @@ def test_parameters_are_those_that_were_published(name: str) -> None:
 
 def test_full_fine_tuning_of_1b_on_one_gpu() -> None:
     """A layer's token keeps 4 x 2048 + 2 x 2048 + 2 x 512 + 4 x 8192 = 46,080 numbers, 16 layers and three states more
-    743,424: x 2 bytes x 2048 tokens. Logits: 128 x 128,256 x (2 + 2 + 4), and 2 x 262,668,288 x 2 of gradients; 2048 x
+    743,424: x 2 bytes x 2048 tokens. Logits: 523 x 128,256 x (2 + 2 + 4), and 2 x 262,668,288 x 2 of gradients; 2048 x
     128,256 x 2 bytes of probabilities are too many to be kept.
     """
     assert planned("1B", "sft", method="full").periods == (
@@ -56,10 +56,10 @@ def test_full_fine_tuning_of_1b_on_one_gpu() -> None:
             masters_and_moments=(4 + 8) * PARAMETERS["1B"],
             gradients=(4 + 2) * PARAMETERS["1B"],
             activations=743_424 * 2 * 2048,
-            logits=131_334_144 + 1_050_673_152,
+            logits=536_623_104 + 1_050_673_152,
         ),
     )
-    assert planned("1B", "sft", method="full").total == 28_943_360_000
+    assert planned("1B", "sft", method="full").total == 29_348_648_960
 
 
 def test_recomputed_activations_are_a_state_a_layer_and_one_layer() -> None:
