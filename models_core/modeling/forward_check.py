@@ -68,6 +68,13 @@ def note(trunk: Any, what: str, *, apart: float, dtype: torch.dtype, seconds: fl
     return is_same
 
 
+def forget(model: Any) -> None:
+    """Have a model that moved to another device be held against transformers' forward there, too."""
+    trunk = getattr(model, model.base_model_prefix, model)
+    for name in (FOUND, families.DIFFERS):
+        vars(trunk).pop(name, None)
+
+
 def log_plain_forward(model: Any) -> None:
     """Log once per model that it takes the plain forward, and why."""
     trunk = getattr(model, model.base_model_prefix, model)

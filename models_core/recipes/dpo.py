@@ -22,7 +22,7 @@ from torch import Tensor
 from models_core.contract.errors import Diverged
 from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import DPOConfig
-from models_core.modeling import adapters, chat, forward, loading
+from models_core.modeling import adapters, chat, forward, forward_check, loading
 from models_core.modeling.devices import to_device
 from models_core.modeling.packing import sharing_for
 from models_core.preferences import dataset
@@ -30,7 +30,7 @@ from models_core.preferences.encoding import Example
 from models_core.preferences.heldout_accuracy import heldout_metrics
 from models_core.preferences.ranking_loss import PairBatch, pair_correct, ranking_loss
 from models_core.rl.actor_critic import check_reference
-from models_core.training import ddp, distributed, gradient_cache, schedule
+from models_core.training import ddp, distributed, gradient_cache, offload, schedule
 from models_core.training.batching import minibatches
 from models_core.training.loop import Training
 
@@ -80,24 +80,33 @@ def train(
     # 2. Load the policy and choose the trained weights.
     tokenizer = loading.load_tokenizer(model)
     chat.give_template(tokenizer, name=model, chat_template=settings.chat_template)
-    load = partial(loading.load_policy, device=device, dtype=training.dtype, quantise=settings.method == "qlora")
-    network: Any = adapters.prepare(load(model), settings, tokenizer=tokenizer)
+    load = partial(loading.load_policy, dtype=training.dtype, quantise=settings.method == "qlora")
+    is_own_reference = loading.is_same(reference, model)
+    # With offload_reference the policy waits in host memory for as long as a reference of its own computes.
+    offloads = settings.offload_reference and not is_own_reference
+    if offloads:
+        offload.check(settings)
+    host = offload.host_of(device, is_offloaded=offloads)
+    network: Any = adapters.prepare(load(model, device=host), settings, tokenizer=tokenizer)
 
     # 3. Encode the comparisons, and compute the reference's log-probabilities. Before the first step the policy
     #    itself may be the reference.
     max_length = min(settings.max_length, loading.context_length(network))
     encoded, encoded_held_out = judgments.encode(tokenizer, settings=settings, max_length=max_length)
     adapter_off: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-    if loading.is_same(reference, model):
+    if is_own_reference:
         frozen = network
         if adapters.keeps_base(settings.method):
             adapter_off = adapters.adapter_off(network)
     else:
         check_reference(reference, model=model, tokenizer=tokenizer)
-        frozen = load(reference)
+        frozen = load(reference, device=device)
     with adapter_off:
         examples, held_out = (add_reference(frozen, part, settings, device) for part in (encoded, encoded_held_out))
     del frozen
+    if offloads:
+        network.to(device)
+        forward_check.forget(network)
     optimizer = training.optimizer("model", network, learning_rate=settings.learning_rate)
     training.restore()
 

@@ -7,6 +7,7 @@
 | lora and other adapters | never | a copy | any | policy, reference, reward model, value model unless head |
 | full, last_n | never | a copy | any | policy, reference, reward model, value model unless head |
 
+With `offload_reference` reference and reward models wait in host memory, and are on the device while they compute.
 The first rollout iteration has the same tokens, log-probabilities, KL and scores under every plan. Group baselines
 (rloo, grpo) have no value model.
 """
@@ -28,6 +29,7 @@ from models_core.modeling.packing import Packed, hidden_states
 from models_core.modeling.packing import check as check_packed
 from models_core.rl.rewards.reward_models import RewardModel, RewardModels, check_ensemble, same_tokens
 from models_core.rl.rewards.rollout_rewards import RolloutRewards
+from models_core.training import offload
 
 HEAD_PREFIX = "score."
 """Names of a scalar head's weights start with this, in a reward model and on a policy's trunk alike."""
@@ -66,6 +68,12 @@ class ActorCritic:
         value_init = _value_init(settings, shares_tokens=shares_tokens)
         options: Any = {"device": device, "dtype": dtype, "quantise": settings.method == "qlora"}
 
+        offloads_to = device if settings.offload_reference else None
+        if offloads_to is not None:
+            offload.check(settings, splits_frozen=True)
+        host = offload.host_of(device, is_offloaded=settings.offload_reference)
+        frozen_options: Any = options | {"device": host}
+
         policy: Any = loading.load_policy(model, **options)
         if value_init == "head":
             policy.score = _zero_value_head(policy)
@@ -73,7 +81,7 @@ class ActorCritic:
         frozen = policy
         if not shares_base or not loading.is_same(reference, model):
             check_reference(reference, model=model, tokenizer=tokenizer)
-            frozen = _frozen(loading.load_policy(reference, **options), shard)
+            frozen = _frozen(loading.load_policy(reference, **frozen_options), shard, offloads_to=offloads_to)
 
         value = policy if value_init == "head" else None
         if value_init == "policy":
@@ -86,7 +94,9 @@ class ActorCritic:
         members = []
         for number, (name, own_tokenizer) in enumerate(zip(rewards, tokenizers, strict=True)):
             is_value_model = number == 0 and value_init == "reward" and shares_base
-            network = value if is_value_model else _frozen(loading.load_reward_model(name, **options), shard)
+            network: Any = value
+            if not is_value_model:
+                network = _frozen(loading.load_reward_model(name, **frozen_options), shard, offloads_to=offloads_to)
             members.append(
                 RewardModel(
                     network,
@@ -171,9 +181,14 @@ class ActorCritic:
         shift, scale = loading.reward_scale(self.value)
         return (score(states.to(score.weight.dtype)).squeeze(-1) - shift) / scale
 
+    def reference_on_device(self) -> contextlib.AbstractContextManager[None]:
+        """Where the reference has several forward passes: it is brought from host memory once for all of them."""
+        return offload.on_device(self.reference)
+
     def reference_log_probs(self, packed: Packed) -> Tensor:
         """Log-probabilities of the response tokens under the reference model, at the sampling temperature: [M]."""
-        with adapters.adapter_off(self.policy) if self.reference is self.policy else contextlib.nullcontext():
+        is_policy = self.reference is self.policy
+        with self.reference_on_device(), adapters.adapter_off(self.policy) if is_policy else contextlib.nullcontext():
             return forward.response_log_probs(self.reference, packed, temperature=self.settings.temperature)
 
     def finished_policy(self) -> Any:
@@ -198,10 +213,16 @@ def check_reference(reference: str, *, model: str, tokenizer: Any) -> None:
         )
 
 
-def _frozen(network: Any, shard: Callable[[Any], None]) -> Any:
-    """A model that does not learn, held against transformers' forward while its weights are whole."""
+def _frozen(network: Any, shard: Callable[[Any], None], *, offloads_to: torch.device | None) -> Any:
+    """A model that does not learn, held against transformers' forward while its weights are whole.
+
+    `offloads_to`: the device of a model that waits in host memory.
+    """
     network.requires_grad_(False)
-    check_packed(trunk(network))
+    if offloads_to is not None:
+        offload.keep_on_host(network, device=offloads_to)
+    with offload.on_device(network):
+        check_packed(trunk(network))
     shard(network)
     return network
 

@@ -52,7 +52,7 @@ def sample_reference(
         prompts=[item.prompt for item in completions], ids=[list(item.prompt_ids) for item in completions], counts={}
     )
     if actor_critic.reference is not actor_critic.policy:
-        with fsdp.gathered(actor_critic.reference):
+        with fsdp.gathered(actor_critic.reference), actor_critic.reference_on_device():
             return generate_completions(
                 actor_critic.reference, prompts, actor_critic=actor_critic, seed=seed, stop=stop
             )

@@ -220,14 +220,15 @@ def per_token(
     parts: list[Tensor] = []  # of a micro-batch: (quantities, M)
     budget = actor_critic.settings.max_tokens_per_forward
     batches = micro_batches([prompt_groups[row].cost for row in own], budget=budget)
-    for batch in batches:
-        members = [prompt_groups[own[position]] for position in batch]
-        packed = pack([member.group for member in members], device=actor_critic.device)
-        parts.append(torch.stack(list(compute(packed))))
-        sizes += packed.response_sizes
-        rows += itertools.chain(*(member.rows for member in members))
-    for _ in range(fsdp.missing_passes(actor_critic.policy, len(batches))):
-        compute(pack([FEWEST], device=actor_critic.device))
+    with actor_critic.reference_on_device():
+        for batch in batches:
+            members = [prompt_groups[own[position]] for position in batch]
+            packed = pack([member.group for member in members], device=actor_critic.device)
+            parts.append(torch.stack(list(compute(packed))))
+            sizes += packed.response_sizes
+            rows += itertools.chain(*(member.rows for member in members))
+        for _ in range(fsdp.missing_passes(actor_critic.policy, len(batches))):
+            compute(pack([FEWEST], device=actor_critic.device))
     # (quantities, tokens) of each trajectory; a copy each, since what is sent takes all that it is a view of with it.
     pieces = [piece.clone() for piece in torch.cat(parts, dim=1).cpu().split(sizes, dim=1)] if parts else []
     gathered = distributed.all_gather(dict(zip(rows, pieces, strict=True)))

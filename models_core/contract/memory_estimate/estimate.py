@@ -84,7 +84,7 @@ def estimate(
 def _ppo(settings: PPOConfig, policy: LoadedModel, *, reward: ModelShape) -> Estimate:
     shares = policy.is_adapter and settings.share_base_weights != "never"
     value = _value_init(settings, policy)
-    is_offloaded = bool(getattr(settings, "offload_reference", False))
+    is_offloaded = settings.offload_reference and not policy.four_bit and not policy.sharded
     frozen = replace(
         policy, method="", learned_layers=0, learned_outside=0, four_bit=policy.four_bit, offloaded=is_offloaded
     )
@@ -97,8 +97,12 @@ def _ppo(settings: PPOConfig, policy: LoadedModel, *, reward: ModelShape) -> Est
     if not (value == "reward" and shares):
         loaded.append(replace(frozen, shape=reward))
     periods = [*_loading(loaded)]
-    if not getattr(settings, "rollout_server", ""):
+    if not settings.rollout_server:
         periods.append(_rollout(settings, loaded, policy))
+    elif policy.sharded:
+        periods.append(_publishing(loaded, policy))
+    if is_offloaded:
+        periods.append(_reference(loaded))
     periods.append(_update("ppo", settings, loaded, learning))
     return Estimate(stage="ppo", periods=tuple(periods))
 
@@ -176,6 +180,8 @@ def _logits(item: LoadedModel, *, tokens: int) -> int:
     at_once = LOGIT_CHUNK if item.on.is_cpu else max(LOGIT_CHUNK, LOGITS_AT_ONCE // shape.vocabulary)
     chunk = min(tokens, at_once) * shape.vocabulary * (2 * number + 4)
     if item.method != "full":
+        # oneDNN brings the head's weight into its own order for each of the two products.
+        chunk += 2 * shape.embedding * number if item.on.is_cpu and not item.on.is_wide else 0
         return chunk + tokens * shape.width * number
     kept = tokens * shape.vocabulary * number
     return chunk + (kept if kept <= KEPT_LOGIT_BYTES else 0) + 2 * shape.embedding * number
@@ -193,6 +199,20 @@ def _rollout(settings: PPOConfig, loaded: list[LoadedModel], policy: LoadedModel
     return _with_cache("sample", kept, settings, policy, rows=rows)
 
 
+def _publishing(loaded: list[LoadedModel], policy: LoadedModel) -> Period:
+    """Split weights are gathered for the rollout server's file."""
+    kept = _kept(loaded)
+    kept["weights"] += policy.on.number_bytes * policy.layers
+    return Period(name="publish", **kept)
+
+
+def _reference(loaded: list[LoadedModel]) -> Period:
+    """A model that waits in host memory computes: it is brought whole, before anything is kept for a backward pass."""
+    kept = _kept(loaded)
+    kept["weights"] += max((item.base for item in loaded if item.offloaded), default=0)
+    return Period(name="score", **kept)
+
+
 def _sampling(settings: Any, policy: LoadedModel, *, on: Machine) -> Period:
     kept = _kept([policy])
     if getattr(settings, "weight_format", "full") == "int8":
@@ -205,7 +225,8 @@ def _with_cache(name: str, kept: Mapping[str, int], settings: Any, policy: Loade
     shape, number = policy.shape, policy.on.number_bytes
     cache = rows * settings.max_length * 2 * shape.layers * shape.kv_width * number
     packs = policy.on.is_cpu and not policy.on.is_wide
-    weights = kept["weights"] + (number * shape.layers * shape.layer_linears if packs else 0)
+    packed = shape.layers * shape.layer_linears + shape.embedding
+    weights = kept["weights"] + (number * packed if packs else 0)
     return Period(
         name=name,
         weights=weights,

@@ -86,7 +86,7 @@ class LoadedModel:
     @property
     def gathered(self) -> int:
         """Bytes of the layers that a forward pass holds whole: the one that computes and the next one."""
-        return 2 * self.on.number_bytes * self.shape.layer if self.sharded or self.offloaded else 0
+        return 2 * self.on.number_bytes * self.shape.layer if self.sharded else 0
 
     @property
     def masters_and_moments(self) -> int:

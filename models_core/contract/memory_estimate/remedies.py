@@ -89,7 +89,7 @@ def _candidates(settings: Settings, *, gpus: int) -> Iterator[list[Mapping[str, 
         yield [{"method": "lora"}]
     if method in ("full", "last_n", "lora"):
         yield [{"method": "qlora", **({"parallel": "ddp"} if gpus > 1 else {})}]
-    if "offload_reference" in names:
+    if "offload_reference" in names:  # where nothing splits the reference, nor holds it in 4 bits
         yield [{"offload_reference": True}]
     if "rollout_server" in names:
         yield [{"rollout_server": SERVER}]

@@ -12,7 +12,12 @@ from models_core.contract.settings.generation import (
     server_retries_setting,
     server_timeout_setting,
 )
-from models_core.contract.settings.training import TrainingSettings, fine_tuning_method, peak_learning_rate
+from models_core.contract.settings.training import (
+    TrainingSettings,
+    fine_tuning_method,
+    offload_reference_setting,
+    peak_learning_rate,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +113,7 @@ class PPOConfig(TrainingSettings):
         "or never (separate copies).",
         choices=("auto", "always", "never"),
     )
+    offload_reference: bool = offload_reference_setting()
     ptx_coef: float = setting(
         1.0, "Coefficient of the pretraining loss (PPO-ptx) on --ptx text.", minimum=0.0, maximum=1e6
     )

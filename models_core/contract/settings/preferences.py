@@ -11,7 +11,7 @@ from models_core.contract.settings.base import (
     setting,
     unreadable_rows_setting,
 )
-from models_core.contract.settings.training import TrainingSettings, peak_learning_rate
+from models_core.contract.settings.training import TrainingSettings, offload_reference_setting, peak_learning_rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,3 +120,4 @@ class DPOConfig(PreferenceSettings):
         minimum=1e-6,
         maximum=100.0,
     )
+    offload_reference: bool = offload_reference_setting()

@@ -41,7 +41,8 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     ),
     "Memory and speed": (
         "max_length", "max_tokens_per_forward", "gradient_checkpointing", "compile_trunk", "precision",
-        "weight_format", "processes", "parallel", "share_base_weights", "prefix_sharing",
+        "weight_format", "processes", "parallel", "share_base_weights", "offload_reference",
+        "prefix_sharing",
     ),
     "AI judge": (
         "judge_instructions", "constitution", "tie_margin", "max_requests", "max_tokens", "max_cost",

@@ -38,6 +38,14 @@ def weight_decay_setting(default: float) -> Any:
     return setting(default, "AdamW weight decay coefficient (lambda).", minimum=0.0, maximum=1.0)
 
 
+def offload_reference_setting() -> Any:
+    return setting(
+        False,
+        "Keep the reference policy and reward models in host memory and bring them to the GPU while they compute: less "
+        "GPU memory, a little slower.",
+    )
+
+
 def save_every_setting(default: int) -> Any:
     return setting(
         default, "Steps between checkpoints; 0 saves only when the run is stopped.", minimum=0, maximum=MAX_STEPS

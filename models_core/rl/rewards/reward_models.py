@@ -17,6 +17,7 @@ from models_core.contract.rows.records import Messages
 from models_core.modeling import adapters, chat, heads, loading
 from models_core.modeling.forward import Encoded, encode_group, group_head_logits
 from models_core.modeling.packing import Group
+from models_core.training import offload
 
 Chat = tuple[Messages, Sequence[str]]
 """A prompt and responses to it."""
@@ -66,7 +67,8 @@ class RewardModel:
 
     def head_logits(self, groups: Sequence[Group]) -> list[Tensor]:
         """Each head's logit of every response, on the CPU: one (responses, heads) a group."""
-        with adapters.adapter_off(self.model) if self.is_value_model else contextlib.nullcontext():
+        switched = adapters.adapter_off(self.model) if self.is_value_model else contextlib.nullcontext()
+        with switched, offload.on_device(self.model):
             return group_head_logits(self.model, groups, budget=self.budget, device=self.device)
 
     def head_scores(self, groups: Sequence[Group]) -> list[Tensor]:

@@ -20,6 +20,7 @@ MUON = {"parallel": "fsdp", "optimizer": "muon", "max_length": 64}
 REFUSALS = {
     "qlora": "parallel=fsdp cannot split quantised weights; take parallel=ddp.",
     "ewc": "--ewc needs whole weights, which parallel=fsdp splits: take parallel=ddp.",
+    "offload": "parallel=fsdp splits the reference already: leave out offload_reference, or take parallel=ddp.",
     "muon": "parallel=fsdp splits the matrices that muon needs whole: take optimizer=adamw, or ddp.",
 }
 PHASES = {"episodes": 16, "batch_size": 8, "max_new_tokens": 6, "learning_rate": 0.01, "max_tokens_per_forward": 64}
@@ -90,6 +91,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs += [
         ("no-qlora", "sft", {"method": "qlora", "parallel": "fsdp"}, given["sft"] | {"refused": REFUSALS["qlora"]}),
         ("no-ewc", "sft", {"parallel": "fsdp"}, given["sft"] | old | {"refused": REFUSALS["ewc"]}),
+        (
+            "no-offload",
+            "ppo",
+            PHASES | {"parallel": "fsdp", "offload_reference": True},
+            given["ppo"] | {"refused": REFUSALS["offload"]},
+        ),
         ("no-muon", "pretrain", MUON, given["pretrain"] | {"refused": REFUSALS["muon"]}),
     ]
     (folder / "runs.json").write_text(json.dumps(runs), encoding="utf-8")
