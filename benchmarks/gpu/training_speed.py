@@ -7,6 +7,7 @@ the layers (a shared prompt once), attention over half of each row's square, the
 
 import gc
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -178,5 +179,14 @@ def _peer(bench: Bench, peer: str, data: Path, out: Path, *, seconds: float) -> 
     line = [peer, str(PPO_SCRIPT), bench.large, bench.reward, str(data), str(out), "--episodes", str(episodes)]
     line += ["--batch", str(sizes.episodes), "--new-tokens", str(sizes.new_tokens), "--kl-coef", "0.05"]
     line += ["--at-once", str(min(32, sizes.episodes))]
-    done = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True, timeout=max(seconds, 1.0))
+    # One card, as ours: transformers' trainer would split batches over all that it sees.
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+    done = subprocess.run(
+        line,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=max(seconds, 1.0),
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": first},
+    )
     return episodes / float(json.loads(done.stdout.strip().splitlines()[-1])["seconds"])

@@ -168,7 +168,11 @@ def test_differences_are_beside_the_size():
 
 def test_the_peer_is_asked_for_as_many_episodes(bench, monkeypatch, tmp_path):
     script = tmp_path / "peer.py"
-    script.write_text("import json, sys\nprint(json.dumps({'seconds': 8.0}))\nassert sys.argv[6] == '16'\n")
+    script.write_text(
+        "import json, os, sys\nprint(json.dumps({'seconds': 8.0}))\n"
+        "assert (sys.argv[6], os.environ['CUDA_VISIBLE_DEVICES']) == ('16', '2')\n"
+    )
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     monkeypatch.setattr(training_speed, "PPO_SCRIPT", script)
     speed = training_speed._peer(bench, sys.executable, tmp_path / "prompts.jsonl", tmp_path / "out", seconds=30.0)
     assert speed == 2.0
