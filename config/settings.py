@@ -26,6 +26,9 @@ try:
     HONE_PORT = env.whole_number("HONE_PORT", default=8000, minimum=1, maximum=65535)
     HONE_WEB_THREADS = env.whole_number("HONE_WEB_THREADS", default=8, minimum=1, maximum=256)
     HONE_GPUS = env.whole_number("HONE_GPUS", default=0, minimum=0, maximum=64)
+    HONE_GPUS_PER_WORKER = env.whole_number("HONE_GPUS_PER_WORKER", default=1, minimum=1, maximum=64)
+    if HONE_GPUS % HONE_GPUS_PER_WORKER:
+        raise WrongSetting(f"HONE_GPUS is {HONE_GPUS}; it must be a multiple of HONE_GPUS_PER_WORKER.")
     HONE_BASE_MODEL = env.text(
         "HONE_BASE_MODEL",
         default="smollm2-135m-instruct",

@@ -19,16 +19,20 @@ JOBS_STOP_SECONDS = 10.0
 def all_programs() -> list[Program]:
     """In the order in which they start. They are stopped in the same order, but the broker last."""
     programs = [_embedded_broker()] if not settings.REDIS_URL else []
+    # Where GPUs have workers of their own, a run of the queue cpu takes none of theirs.
+    hidden = {"CUDA_VISIBLE_DEVICES": ""} if settings.HONE_GPUS else None
     programs += [
         _web(),
         _scheduler(),
         _worker("default", processes=DEFAULT_WORKER_PROCESSES),
-        _worker("cpu", processes=1),
+        _worker("cpu", processes=1, environment=hidden),
         _worker("live", processes=1),
     ]
-    for number in range(settings.HONE_GPUS):
-        device = {"CUDA_VISIBLE_DEVICES": str(number)}
-        programs.append(_worker("gpu", processes=1, name=f"gpu{number}", environment=device))
+    for first in range(0, settings.HONE_GPUS, settings.HONE_GPUS_PER_WORKER):
+        numbers = ",".join(map(str, range(first, first + settings.HONE_GPUS_PER_WORKER)))
+        # CUDA's own order is by speed, and that of NVML and nvidia-smi by the bus.
+        devices = {"CUDA_VISIBLE_DEVICES": numbers, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        programs.append(_worker("gpu", processes=1, name=f"gpu{first}", environment=devices))
     if (name := settings.HONE_BASE_MODEL) in catalogue.MODELS and catalogue.status(name, _models()).state != "ready":
         programs.append(_download(name))
     return programs

@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from models_core.contract.errors import BadInput
 from models_core.contract.runs import processes
 from models_core.training.batching import micro_batches
 
@@ -27,7 +28,10 @@ def join(device: torch.device) -> None:
     if processes.count() == 1 or dist.is_initialized():
         return
     if device.type == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= gpus:
+            raise BadInput(f"Each process needs a GPU of its own, and {gpus} can be seen here: take fewer processes.")
+        torch.cuda.set_device(local)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
 
 

@@ -21,7 +21,7 @@ from models_core.contract.memory_estimate import lower_bound
 from models_core.contract.settings import PPOConfig, Settings, TrainingSettings, parse, settings_of
 from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs.execution import machine
-from rlhf.runs.queues import workers
+from rlhf.runs.queues import gpu_workers, workers
 
 GIB = 2**30
 LARGEST_HEADER = 100 * 2**20
@@ -80,7 +80,10 @@ def needs(
 ) -> Needs:
     offered = workers.capacity(queue)
     estimate = of(stage=stage, config=config, models=models, rows=rows_of(snapshot))
-    return Needs(estimate=estimate, memory_offered=offered["memory"], disk_offered=_disk_free(offered))
+    processes = gpu_workers.processes_of(stage, config)
+    gpus = [sum(each[:processes]) for each in workers.gpus_offered()] if queue == gpu_workers.QUEUE else []
+    memory = max(gpus, default=offered["memory"])
+    return Needs(estimate=estimate, memory_offered=memory, disk_offered=_disk_free(offered))
 
 
 def rows_of(snapshot: Snapshot | None) -> int | None:
@@ -113,12 +116,14 @@ def refuse_impossible(
     offered = workers.capacity(queue)
     parsed = parse(settings_of(stage), config)
     processes = getattr(parsed, "processes", 1)
-    if offered["cores"] is not None and processes > offered["cores"]:
+    gpus = workers.gpus_offered() if queue == gpu_workers.QUEUE else []
+    if not gpus and offered["cores"] is not None and processes > offered["cores"]:
         raise refusal("too_many_processes", status=400, processes=processes, cores=offered["cores"])
     needed = of(stage=stage, config=config, models=models, rows=rows_of(snapshot))
+    gpu_workers.refuse_impossible(processes=processes, memory=needed.memory if needed else None, found=gpus)
     if needed is None:
         return
-    if offered["memory"] is not None and needed.memory > offered["memory"]:
+    if not gpus and offered["memory"] is not None and needed.memory > offered["memory"]:
         raise refusal(
             "too_little_memory", status=400, needed={"bytes": needed.memory}, offered={"bytes": offered["memory"]}
         )

@@ -15,8 +15,11 @@ from annotate.data.stored_messages import StoredMessage
 from annotate.errors import Refused
 from models_core.contract.errors import BadInput
 from models_core.contract.runs import failure_report
-from rlhf.runs import runs
+from rlhf.models import RunInput
+from rlhf.runs import estimates, runs
 from rlhf.runs.execution import machine, memory_retries
+from rlhf.runs.execution.monitoring import gpu_devices
+from rlhf.runs.queues import gpu_workers
 from rlhf.runs.runs import Lease
 
 STALLED = StoredMessage("stalled")
@@ -39,12 +42,28 @@ def end(lease: Lease, *, returncode: int, failure: dict[str, Any], memory_ran_ou
     """
     number = signal_of(returncode)
     reason = of_child(returncode=returncode, failure=failure)
-    if (number == signal.SIGKILL and memory_ran_out) or (not number and reason == OUT_OF_MEMORY):
+    if number == signal.SIGKILL and memory_ran_out:
         memory_retries.retry(lease, OUT_OF_MEMORY)
+    elif not number and reason == OUT_OF_MEMORY:
+        memory_retries.retry(lease, out_of_memory(lease))
     elif number:
         runs.retry(lease, of_signal(number), activity=INTERRUPTED_ACTIVITY)
     else:
         runs.fail(lease, reason)
+
+
+def out_of_memory(lease: Lease) -> StoredMessage:
+    """Of a process that was refused memory: beside a GPU's, what its run was estimated to need at the least."""
+    run = lease.rows().prefetch_related("run_inputs__version").first()
+    gpus = [reading["memory"] for reading in gpu_devices.of_this_process().readings()]
+    if run is None or run.queue != gpu_workers.QUEUE or not gpus:
+        return OUT_OF_MEMORY
+    models = sorted(run.run_inputs.all(), key=lambda item: item.role != RunInput.Role.MODEL)
+    estimate = estimates.of(stage=run.stage, config=run.config, models=[item.version for item in models])
+    if estimate is None:
+        return OUT_OF_MEMORY
+    needed = estimate.memory // gpu_workers.processes_of(run.stage, run.config)
+    return StoredMessage("out_of_gpu_memory", {"needed": {"bytes": needed}, "offered": {"bytes": min(gpus)}})
 
 
 def signal_of(returncode: int) -> int:

@@ -77,6 +77,14 @@ MESSAGES = {
     "too_many_processes": gettext_noop(
         "%(processes)s processes are more than the %(cores)s processor cores of the workers’ machine."
     ),
+    "too_few_gpus": gettext_noop(
+        "%(processes)s processes need a GPU each, and no worker has more than %(gpus)s. Take fewer processes, or give "
+        "workers more GPUs (HONE_GPUS_PER_WORKER)."
+    ),
+    "too_little_gpu_memory": gettext_noop(
+        "This run needs at least %(needed)s of memory on each GPU, and the workers’ GPUs have %(offered)s. Split the "
+        "weights over more processes (parallel=fsdp), or use a method that trains fewer weights, such as lora."
+    ),
     "too_little_memory": gettext_noop(
         "This run needs at least %(needed)s of memory, and the workers’ machine has %(offered)s. Reduce the number of "
         "processes, max_length or batch_size, or use a method that trains fewer weights, such as lora."
@@ -97,6 +105,10 @@ MESSAGES = {
     # Failures of a run.
     "out_of_memory": gettext_noop(
         "Out of memory. Reduce batch_size, max_tokens_per_forward or max_length, or use a machine with more memory."
+    ),
+    "out_of_gpu_memory": gettext_noop(
+        "The GPU ran out of memory. The run needed at least %(needed)s for its weights, and the GPU has %(offered)s. "
+        "Reduce batch_size, max_tokens_per_forward or max_length, or use a GPU with more memory."
     ),
     "smaller_forward_passes": gettext_noop(
         "Attempt %(attempt)s ran out of memory. The next one computes %(after)s tokens in a forward pass in place of "

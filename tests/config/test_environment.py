@@ -34,6 +34,10 @@ def start_with(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[
             "Hone can't start: HONE_PORT is '80000'; it must be a whole number from 1 to 65535.",
         ),
         (
+            {"HONE_GPUS": "3", "HONE_GPUS_PER_WORKER": "2"},
+            "Hone can't start: HONE_GPUS is 3; it must be a multiple of HONE_GPUS_PER_WORKER.",
+        ),
+        (
             {"HONE_PORT": "abc"},
             "Hone can't start: HONE_PORT is 'abc'; it must be a whole number from 1 to 65535.",
         ),

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -33,10 +33,17 @@ LATER = 10
 """The nice value of what nobody waits for at a page: beside it, a web process gets ten times as much of a core."""
 
 
-def start(arguments: Sequence[str], *, failure_file: Path | None = None, **pipes: Any) -> subprocess.Popen[bytes]:
+def start(
+    arguments: Sequence[str],
+    *,
+    failure_file: Path | None = None,
+    devices: Mapping[str, str] | None = None,
+    **pipes: Any,
+) -> subprocess.Popen[bytes]:
     """`python -m models_core` with these arguments; `pipes` are Popen's stdin, stdout and stderr.
 
-    `failure_file`: the file for its failure (models_core.contract.runs.failure_report).
+    `failure_file`: the file for its failure (models_core.contract.runs.failure_report). `devices`: variables that name
+    its GPUs.
     """
     withheld = (*WITHHELD, *OF_STORAGE) if settings.HONE_ARTEFACTS else WITHHELD
     environment = {name: value for name, value in os.environ.items() if name not in withheld}
@@ -45,6 +52,7 @@ def start(arguments: Sequence[str], *, failure_file: Path | None = None, **pipes
         "HONE_TRACKERS": ",".join(settings.HONE_TRACKERS),
         "HONE_PARENT_PID": str(os.getpid()),
         "PYTHONUNBUFFERED": "1",
+        **(devices or {}),
     }
     if failure_file is not None:
         failure_file.unlink(missing_ok=True)

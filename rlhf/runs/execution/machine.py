@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypedDict
 
+from rlhf.runs.execution.monitoring import gpu_devices
+from rlhf.runs.execution.monitoring.gpu_devices import GPUReading
+
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 GPU_SECONDS = 10
@@ -28,6 +31,7 @@ class Capacity(TypedDict):
     disk_free: int
     processor: str
     gpus: list[str]
+    gpu_devices: list[GPUReading]
 
 
 def capacity(data: Path) -> Capacity:
@@ -39,6 +43,7 @@ def capacity(data: Path) -> Capacity:
         disk_free=disk_free(data),
         processor=processor(),
         gpus=list(gpus()),
+        gpu_devices=gpu_devices.of_this_process().readings(),
     )
 
 
@@ -52,7 +57,7 @@ def processor() -> str:
 @functools.cache
 def gpus() -> tuple[str, ...]:
     """Names and memory of the GPUs that this process may use, as nvidia-smi tells; asked once in a process."""
-    if (program := shutil.which("nvidia-smi")) is None:
+    if (program := shutil.which("nvidia-smi")) is None or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
         return ()
     command = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
     if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
@@ -62,6 +67,12 @@ def gpus() -> tuple[str, ...]:
     except (OSError, subprocess.SubprocessError):
         return ()
     return tuple(line.strip()[:100] for line in listing.split("\n") if line.strip())
+
+
+def memory_in_words(words: str) -> int:
+    """Bytes of a GPU's memory as `gpus` names it; 0 where it says none."""
+    found = re.search(r", (\d+) MiB$", words)
+    return int(found[1]) * 2**20 if found else 0
 
 
 def memory_free() -> int | None:

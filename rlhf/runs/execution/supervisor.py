@@ -10,7 +10,7 @@ import logging
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,13 +25,14 @@ from rlhf.models import TrainingRun
 from rlhf.runs import estimates, failures, runs
 from rlhf.runs.execution import children, run_command
 from rlhf.runs.execution.machine import MemoryWatch
+from rlhf.runs.execution.monitoring import gpu_devices
 from rlhf.runs.execution.monitoring.lease_watch import LeaseWatch
 from rlhf.runs.execution.monitoring.stall_detection import StallDetector
 from rlhf.runs.execution.monitoring.system_metrics import SystemMetrics
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.live_responses import live
 from rlhf.runs.planning import durations
-from rlhf.runs.queues import waiting_order, workers
+from rlhf.runs.queues import gpu_workers, waiting_order, workers
 from rlhf.runs.queues.stopping import worker_is_stopping
 from rlhf.runs.runs import Lease, LeaseLost
 from rlhf.runs.stages.registry import STAGE_SPECS
@@ -133,7 +134,7 @@ def _supervise(run: TrainingRun, lease: Lease) -> None:
     command = _patiently(lease, PREPARING, lambda: run_command.prepare(run, files, heartbeat=heartbeat))
     _patiently(lease, PREPARING, lambda: run_artefacts.publish_inputs(files, heartbeat=heartbeat))
     if not run_command.is_finished(run, files):
-        with child_process(command.arguments, files) as child:
+        with child_process(command.arguments, files, devices=_devices(run)) as child:
             began = time.monotonic()
             runs.renew(lease, process_group=child.pid, activity=command.activity)
             with LeaseWatch(child, renewed=began) as watch:
@@ -185,11 +186,18 @@ def _patiently(lease: Lease, activity: str, action: Callable[[], Result]) -> Res
 
 
 @contextmanager
-def child_process(arguments: list[str], files: RunFiles) -> Iterator[subprocess.Popen[bytes]]:
+def child_process(
+    arguments: list[str], files: RunFiles, *, devices: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """The child in a session of its own; its process group is killed at the end."""
     with files.log.open("ab") as errors, files.output.open("wb") as output:
         child = children.start(
-            arguments, failure_file=files.failure_file, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
+            arguments,
+            failure_file=files.failure_file,
+            devices=devices,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
         )
     children.give_way(child)
     try:
@@ -197,6 +205,13 @@ def child_process(arguments: list[str], files: RunFiles) -> Iterator[subprocess.
     finally:
         children.signal_group(child.pid, signal.SIGKILL)
         child.wait()
+
+
+def _devices(run: TrainingRun) -> dict[str, str]:
+    """Of a run of the queue gpu: as many of this worker's GPUs as it has processes."""
+    if run.queue != gpu_workers.QUEUE:
+        return {}
+    return gpu_devices.for_processes(gpu_workers.processes_of(run.stage, run.config))
 
 
 class _ChildMonitor:

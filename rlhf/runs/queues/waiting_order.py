@@ -11,6 +11,7 @@ from annotate.errors import Refused
 from annotate.models import User
 from annotate.people import audit
 from rlhf.models import TrainingRun
+from rlhf.runs.queues import gpu_workers
 
 
 def waiting(queue: str = "") -> QuerySet[TrainingRun]:
@@ -21,8 +22,10 @@ def waiting(queue: str = "") -> QuerySet[TrainingRun]:
 
 
 def first(queue: str) -> int | None:
-    """The run that starts next in a queue."""
-    return waiting(queue).values_list("pk", flat=True).first()
+    """The run that starts next in a queue: in that of GPUs, of those that this worker has enough GPUs for."""
+    if queue != gpu_workers.QUEUE:
+        return waiting(queue).values_list("pk", flat=True).first()
+    return next((run.pk for run in waiting(queue).iterator() if gpu_workers.can_take(run)), None)
 
 
 def position(run: TrainingRun) -> tuple[int, int]:

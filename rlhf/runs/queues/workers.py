@@ -17,6 +17,7 @@ from annotate.models import User
 from annotate.people import audit
 from rlhf.models import TrainingRun, WorkerHeartbeat
 from rlhf.runs.execution import machine
+from rlhf.runs.queues import gpu_workers
 
 BEAT_SECONDS = 10.0
 ALIVE = timedelta(seconds=45)
@@ -128,6 +129,11 @@ def capacity(queue: str) -> QueueCapacity:
         memory=max((each["memory"] for each in found if each["memory"] is not None), default=None),
         disk_free=max((each["disk_free"] for each in found), default=here),
     )
+
+
+def gpus_offered() -> list[list[int]]:
+    """Bytes of each GPU of every live worker of the queue gpu, as far as they tell."""
+    return gpu_workers.offered(seen_since=timezone.now() - ALIVE)
 
 
 def _listening() -> QuerySet[WorkerHeartbeat]:

@@ -125,7 +125,8 @@ def test_services_run_what_serve_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, program in zip(names, programs, strict=True):
         found = unit(f"hone-{name}.service")
         assert quietly(found.command) == [PYTHON, *quietly(program.command[1:])]
-        assert found.environment.get("CUDA_VISIBLE_DEVICES", "") == program.environment.get("CUDA_VISIBLE_DEVICES", "")
+        for variable in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+            assert found.environment.get(variable, "") == program.environment.get(variable, "")
 
 
 @pytest.mark.parametrize("name", [*SERVICES, *OTHERS])
@@ -150,7 +151,7 @@ def test_they_set_only_variables_that_exist() -> None:
     read = Environment(example)
     assert read.database("DATABASE_URL", default=ROOT)["HOST"] == "127.0.0.1"
     assert read.broker("REDIS_URL") == "redis://127.0.0.1:6379/1"
-    foreign = {"CONCURRENCY", "CUDA_VISIBLE_DEVICES", "PYTHONUNBUFFERED", "XDG_CACHE_HOME"}
+    foreign = {"CONCURRENCY", "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "PYTHONUNBUFFERED", "XDG_CACHE_HOME"}
     for name in [*SERVICES, *OTHERS]:
         assert set(unit(name).environment) <= documented_variables() | foreign
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from models_core.contract.errors import BadInput
 from models_core.training import distributed
 from tests.models_core import many, recipe_runs
 from tests.models_core.recipe_runs import metrics, weights
@@ -262,3 +263,11 @@ def test_sigterm_stops_all_processes_with_a_checkpoint_and_a_death_ends_them_all
         said.strip().splitlines()[-1].endswith("process of this run died; --resume goes on from the last checkpoint.")
     )
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_more_processes_than_gpus_end_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(BadInput, match="Each process needs a GPU of its own, and 1 can be seen here"):
+        distributed.join(torch.device("cuda"))

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from rlhf.runs.execution.monitoring.stall_detection import StallDetector
 from rlhf.runs.execution.monitoring.system_metrics import SystemMetrics
 from rlhf.runs.execution.run_files import RunFiles
 from tests.factories.cast import Cast
+from tests.harness.nvml import fake_nvml
 from tests.rlhf.views.test_views import as_user, url
 
 
@@ -68,24 +68,25 @@ def test_the_file_stays_short_and_is_sampled_half_as_often_each_time(
 
 
 def test_gpus_that_the_worker_may_use_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    library = types.ModuleType("pynvml")
-    library.NVMLError = type("NVMLError", (Exception,), {})  # type: ignore[attr-defined]
-    library.nvmlInit = lambda: None  # type: ignore[attr-defined]
-    library.nvmlDeviceGetCount = lambda: 3  # type: ignore[attr-defined]
-    library.nvmlDeviceGetHandleByIndex = lambda number: number  # type: ignore[attr-defined]
-    library.nvmlDeviceGetUtilizationRates = lambda number: types.SimpleNamespace(gpu=10 * number)  # type: ignore[attr-defined]
-    library.nvmlDeviceGetMemoryInfo = lambda number: types.SimpleNamespace(used=number * 2**30)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pynvml", library)
+    library = fake_nvml(monkeypatch, memory=[8 * 2**30] * 3)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,2")
-    assert system_metrics._Gpus().sample() == {
+    path = tmp_path / "system" / "metrics.jsonl"
+
+    def sampled() -> dict[str, float]:
+        metrics = SystemMetrics(session=0, path=path)
+        metrics._sampled -= metrics._every
+        metrics.look()
+        return {name: value for name, value in samples(path)[-1].items() if name.startswith("gpu")}
+
+    assert sampled() == {
         "gpu_1_utilisation": 10, "gpu_1_memory": 2**30, "gpu_2_utilisation": 20, "gpu_2_memory": 2 * 2**30,
     }  # fmt: skip
 
     def no_driver() -> None:
         raise library.NVMLError("Driver Not Loaded")
 
-    library.nvmlInit = no_driver  # type: ignore[attr-defined]
-    assert system_metrics._Gpus().sample() == {}
+    library.nvmlInit = no_driver
+    assert sampled() == {}
 
 
 def test_samples_are_no_sign_of_progress(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ are taken half as often.
 
 import contextlib
 import json
-import logging
 import os
 import time
 from collections import defaultdict
@@ -18,9 +17,8 @@ from models_core.contract import atomic_write
 from models_core.contract.rows import json_lines
 from rlhf.models import TrainingRun
 from rlhf.runs.execution import machine
+from rlhf.runs.execution.monitoring.gpu_devices import GPUDevices
 from rlhf.runs.storage import run_artefacts
-
-log = logging.getLogger(__name__)
 
 SECONDS = 5.0
 MOST_SAMPLES = 2000
@@ -39,7 +37,7 @@ class SystemMetrics:
         self._every = max(SECONDS, float(samples[-1].get("every", SECONDS))) if samples else SECONDS
         self._sampled = time.monotonic()
         self._ticks = machine.processor_ticks(session)
-        self._gpus = _Gpus()
+        self._gpus = GPUDevices()
 
     def look(self) -> None:
         """Take a sample when it is time for one. Never raises: a run doesn't end for want of a curve."""
@@ -55,7 +53,7 @@ class SystemMetrics:
             sample["memory"] = memory
         self._sampled, self._ticks = now, ticks
         with contextlib.suppress(OSError):
-            self._write(sample | self._gpus.sample())
+            self._write(sample | _of_gpus(self._gpus))
 
     def _write(self, sample: dict[str, Any]) -> None:
         self.path.parent.mkdir(exist_ok=True)
@@ -69,39 +67,12 @@ class SystemMetrics:
             atomic_write.write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
 
 
-class _Gpus:
-    """The GPUs of this worker by NVIDIA's management library, where its Python package is installed."""
-
-    def __init__(self) -> None:
-        self._handles: list[tuple[int, Any]] = []
-        try:
-            import pynvml
-
-            pynvml.nvmlInit()
-            self._library = pynvml
-            self._handles = [(number, pynvml.nvmlDeviceGetHandleByIndex(number)) for number in _visible(pynvml)]
-        except ImportError:
-            return
-        except Exception as error:  # the library is there, a driver is not
-            log.info("GPUs are not sampled: %s", error)
-
-    def sample(self) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for number, handle in self._handles:
-            try:
-                found[f"gpu_{number}_utilisation"] = self._library.nvmlDeviceGetUtilizationRates(handle).gpu
-                found[f"gpu_{number}_memory"] = self._library.nvmlDeviceGetMemoryInfo(handle).used
-            except self._library.NVMLError:
-                continue
-        return found
-
-
-def _visible(library: Any) -> list[int]:
-    """Numbers of the GPUs that CUDA_VISIBLE_DEVICES leaves to this worker; all where it names none by number."""
-    every = list(range(library.nvmlDeviceGetCount()))
-    named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-    chosen = [int(name) for name in named if name.strip().isdecimal()]
-    return [number for number in every if number in chosen] if chosen else every
+def _of_gpus(devices: GPUDevices) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for reading in devices.readings():
+        found[f"gpu_{reading['number']}_utilisation"] = reading["utilisation"]
+        found[f"gpu_{reading['number']}_memory"] = reading["used"]
+    return found
 
 
 def names(run: TrainingRun) -> list[str]:
