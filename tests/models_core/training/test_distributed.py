@@ -13,6 +13,7 @@ import torch
 
 from models_core.contract.errors import BadInput
 from models_core.training import distributed
+from tests.harness.rollout_server import tiny_vllm
 from tests.models_core import many, recipe_runs
 from tests.models_core.recipe_runs import metrics, weights
 from tests.models_core.tiny import make_tiny_model
@@ -100,10 +101,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         ("no-muon", "pretrain", MUON, given["pretrain"] | {"refused": REFUSALS["muon"]}),
     ]
-    (folder / "runs.json").write_text(json.dumps(runs), encoding="utf-8")
-
-    done = torchrun("tests.models_core.many", str(folder))
-    assert done.returncode == 0, done.stderr[-3000:]
+    with tiny_vllm(Path(model)) as server:
+        served = PHASES | {"value_init": "head", "rollout_server": server.address, "rollouts_ahead": 1}
+        runs.append(("served-two", "ppo", served | {"parallel": "fsdp"}, given["ppo"]))
+        (folder / "runs.json").write_text(json.dumps(runs), encoding="utf-8")
+        done = torchrun("tests.models_core.many", str(folder))
+        assert done.returncode == 0, done.stderr[-3000:]
+        many.run(folder, "served-one", "ppo", served, given["ppo"])
     (folder / "said.txt").write_text(done.stderr, encoding="utf-8")
     for stage in ("sft", "reward", "pretrain"):
         many.run(folder, f"{stage}-one", stage, settings[stage], given[stage])
@@ -121,6 +125,14 @@ def test_two_processes_give_the_weights_of_one(stage: str, parallel: str, folder
     assert one.keys() == two.keys()
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_two_processes_train_on_the_rollouts_that_the_first_one_is_sent(folder: Path) -> None:
+    one, two = weights(folder / "served-one"), weights(folder / "served-two")
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+    for name in ("served-one", "served-two"):
+        assert [row["rollout_staleness"] for row in metrics(folder / name) if "kl" in row] == [0, 1]
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
