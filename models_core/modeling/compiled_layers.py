@@ -24,6 +24,8 @@ from models_core.modeling.manual_autograd import install
 
 ATTENTION = "hone_packed_uncompiled"
 """The attention of packed rows, called by compiled layers."""
+BACKEND = "inductor"
+"""What torch.compile makes kernels by: its own default."""
 
 
 def compile_layers(model: Any) -> None:
@@ -69,7 +71,7 @@ def check_compiler(device: torch.device) -> None:
 @cache
 def _compiled(forward: Callable[..., Any]) -> Callable[..., Any]:
     """A class's forward, compiled once for all its layers and for rows of all lengths."""
-    return torch.compile(forward, dynamic=True)
+    return torch.compile(forward, dynamic=True, backend=BACKEND)
 
 
 def _forward(self: Any, hidden_states: Tensor, *given: Any, **named: Any) -> Any:

@@ -1,7 +1,7 @@
 """Layers by torch.compile against the same ones as they are, and what is refused in a sentence."""
 
 import shutil
-from functools import cache, partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,14 @@ def base(tmp_path: Path) -> Path:
     return make_tiny_model(tmp_path / "model")
 
 
+@pytest.fixture(autouse=True)
+def compiled_anew() -> Iterator[None]:
+    usual = compiled_layers._compiled
+    usual.cache_clear()
+    yield
+    usual.cache_clear()
+
+
 def load(base: Path) -> Any:
     return loading.load_policy(base, device="cpu", dtype=torch.float32)
 
@@ -49,10 +57,12 @@ def test_compiled_layers_compute_the_same(base: Path, monkeypatch: pytest.Monkey
     usual, compiled = load(base), load(base)
     expected = [states_and_gradients(usual, rows) for rows in ROWS]
     states_and_gradients(compiled, ROWS[0])  # our own gradients are in its layers, and are taken out again
-    monkeypatch.setattr(compiled_layers, "_compiled", cache(partial(torch.compile, dynamic=True, backend="aot_eager")))
+    monkeypatch.setattr(compiled_layers, "BACKEND", "aot_eager")
     with monkeypatch.context() as patch:
         patch.setattr(packing, "check", lambda _: None)  # it compiles without gradients, too
         compiled_layers.compile_layers(compiled)
+    inside = [part for layer in trunk(compiled).layers for part in layer.modules() if part is not layer]
+    assert not [part for part in inside if "forward" in vars(part)]
     setattr(trunk(compiled), FOUND, {"packed rows": {}})
     graphs = []
     for rows, (states, gradients) in zip(ROWS, expected, strict=True):
