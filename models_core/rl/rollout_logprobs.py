@@ -17,6 +17,7 @@ from torch import Tensor
 
 from models_core.contract.runs import processes
 from models_core.modeling.adapters.layers import embedding
+from models_core.modeling.devices import to_device
 from models_core.rl.actor_critic import ActorCritic
 from models_core.rl.rewards.base import Completion
 from models_core.rl.trajectories import RolloutLogprobs, Trajectories, pad_rows
@@ -73,7 +74,7 @@ class DifferenceStats:
         if processes.count() == 1:
             return self
         total, squares, largest = self.sums
-        sums = torch.tensor([self.count, total, squares], dtype=torch.float64, device=device)
+        sums = to_device([self.count, total, squares], device, dtype=torch.float64)
         largest = max(distributed.all_gather({processes.rank(): largest}).values())
         count, total, squares = distributed.all_reduce_sum(sums).tolist()
         return DifferenceStats(count, (total, squares, largest))

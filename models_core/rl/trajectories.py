@@ -180,7 +180,7 @@ def _log_probs_and_values(
 def pad_rows(rows: Sequence[Sequence[float]], *, device: torch.device) -> PerToken:
     """One number a response token of every trajectory as a padded tensor, fp64: (batch, tokens)."""
     columns = [torch.tensor(row, dtype=torch.float64) for row in rows]
-    return torch.nn.utils.rnn.pad_sequence(columns, batch_first=True).to(device)
+    return to_device(torch.nn.utils.rnn.pad_sequence(columns, batch_first=True), device)
 
 
 def _whitened_gae(
@@ -234,4 +234,4 @@ def per_token(
     gathered = distributed.all_gather(dict(zip(rows, pieces, strict=True)))
     columns = [gathered[row].T for row in range(len(gathered))]
     padded = torch.nn.utils.rnn.pad_sequence(columns, batch_first=True)  # (batch, tokens, quantities)
-    return padded.to(actor_critic.device).contiguous().unbind(-1)
+    return to_device(padded, actor_critic.device).contiguous().unbind(-1)
