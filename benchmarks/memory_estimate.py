@@ -57,8 +57,11 @@ OVERHEAD = 32
 """Tokens of a row that the template adds, at the most."""
 
 
-def make_models(folder: Path, shape: Sequence[int]) -> Path:
-    """A random policy in FOLDER/model and a reward model in FOLDER/reward, in bf16, over bytes."""
+def make_models(folder: Path, shape: Sequence[int], *, dtype: torch.dtype) -> Path:
+    """A random policy in FOLDER/model and a reward model in FOLDER/reward over bytes, stored as they are computed.
+
+    Else pages of the file would count, which stay mapped beside the converted weights and can be had back.
+    """
     width, layers, heads, kv_heads, inner, vocabulary = shape
     tokens = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     raw = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=[]))
@@ -74,9 +77,9 @@ def make_models(folder: Path, shape: Sequence[int]) -> Path:
         bos_token_id=1, eos_token_id=2, pad_token_id=0,
     )  # fmt: skip
     model: Any = LlamaForCausalLM(config)
-    model.to(torch.bfloat16).save_pretrained(folder / "model")
+    model.to(dtype).save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
-    reward = loading.new_reward_model(folder / "model", device="cpu", dtype=torch.bfloat16, seed=0)
+    reward = loading.new_reward_model(folder / "model", device="cpu", dtype=dtype, seed=0)
     loading.save_reward_model(folder / "reward", reward, tokenizer)
     return folder
 
@@ -138,8 +141,10 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         make_data(folder / "data")
-        large, tiny = make_models(folder / "large", given.shape), make_models(folder / "tiny", TINY)
         for precision in given.precisions:
+            dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+            large = make_models(folder / precision / "large", given.shape, dtype=dtype)
+            tiny = make_models(folder / precision / "tiny", TINY, dtype=dtype)
             for stage in given.stages:
                 for method in given.methods:
                     values = settings_of(stage, method=method, precision=precision)

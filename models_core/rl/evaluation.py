@@ -175,7 +175,10 @@ class Evaluator:
         """
         self.stop_reason = self.early_stopping.check_rollouts(metrics, scores, settings=self.settings)
         if self.stop_reason is None:
-            self.last_good_weights = {name: weight.detach().clone() for name, weight in self._shares().items()}
+            # In host memory: a GPU would hold a copy of all that learns for the sake of a run that ends early.
+            self.last_good_weights = {
+                name: weight.detach().to("cpu", copy=True) for name, weight in self._shares().items()
+            }
         return self.stop_reason is None
 
     def _shares(self) -> Mapping[str, torch.Tensor]:
@@ -230,5 +233,5 @@ class Evaluator:
         self.early_stopping.load_state_dict(state["early_stopping"])
         self.last_step, self.initial, self.latest = state["last_step"], state["initial"], state["latest"]
         self.penalty_scale = state["penalty_scale"]
-        self.last_good_weights = self._optimizer.shares(good)
+        self.last_good_weights = {name: weight.cpu() for name, weight in self._optimizer.shares(good).items()}
         self.stop_reason = self.early_stopping.check_evaluations(self.training.best.stale, settings=self.settings)

@@ -221,7 +221,7 @@ class MasterAdamW:
 
     def whole(self, shares: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Tensors of the shape of these weights put together of this process's and the others' shares."""
-        return {name: self._whole(name, share) for name, share in shares.items()}
+        return {name: self._whole(name, share.to(self.masters[name].device)) for name, share in shares.items()}
 
     def shares(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """This process's shares of whole tensors of the shape of these weights, on the weights' device."""

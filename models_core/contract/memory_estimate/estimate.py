@@ -84,6 +84,8 @@ def estimate(
 def _ppo(settings: PPOConfig, policy: LoadedModel, *, reward: ModelShape) -> Estimate:
     shares = policy.is_adapter and settings.share_base_weights != "never"
     value = _value_init(settings, policy)
+    # The moving average of an adapter, and the last good weights, which wait in host memory.
+    policy = replace(policy, copies=int(policy.is_adapter and settings.ema_decay > 0) + int(policy.on.is_cpu))
     is_offloaded = settings.offload_reference and not policy.four_bit and not policy.sharded
     frozen = replace(
         policy, method="", learned_layers=0, learned_outside=0, four_bit=policy.four_bit, offloaded=is_offloaded

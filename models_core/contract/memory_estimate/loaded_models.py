@@ -40,6 +40,7 @@ class LoadedModel:
     learned_outside: int = 0
     four_bit: bool = False
     offloaded: bool = False
+    copies: int = 0  # further ones in fp32 of what learns
     on: Machine = field(default_factory=Machine)
     sharded: bool = False
 
@@ -91,8 +92,9 @@ class LoadedModel:
     @property
     def masters_and_moments(self) -> int:
         own_masters = 0 if self.on.is_wide else MASTER_BYTES
-        split = MASTER_BYTES + MOMENT_BYTES if self.sharded else own_masters + MOMENT_BYTES
-        return math.ceil(split * self.learned_layers / self.parts) + (own_masters + MOMENT_BYTES) * self.learned_outside
+        more = MOMENT_BYTES + MASTER_BYTES * self.copies
+        split = more + (MASTER_BYTES if self.sharded else own_masters)
+        return math.ceil(split * self.learned_layers / self.parts) + (own_masters + more) * self.learned_outside
 
     @property
     def gradients(self) -> int:
