@@ -211,7 +211,7 @@ def test_gradients_are_summed_over_parts_and_processes_in_fp32(folder: Path) -> 
 
 def test_only_the_first_process_speaks(folder: Path) -> None:
     said = (folder / "said.txt").read_text(encoding="utf-8")
-    assert said.count("step 1/") == 18  # sixteen whole runs and the first parts of two that are stopped
+    assert said.count("step 1/") == 19  # seventeen whole runs and the first parts of two that are stopped
 
 
 def test_rows_are_shared_out_by_their_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
