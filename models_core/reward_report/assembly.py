@@ -13,7 +13,7 @@ from models_core.contract.runs.run_folder import finite
 from models_core.reward_report import report_tables
 from models_core.reward_report.heldout_judgments import ScoredJudgment, comparison_key, ordered_pairs
 from models_core.reward_report.measures import pair_accuracy
-from models_core.reward_report.measures.benchmark_subsets import subset_figures
+from models_core.reward_report.measures.benchmark_subsets import section_rows, subset_figures
 from models_core.reward_report.measures.example_pairs import example_pairs
 from models_core.reward_report.measures.labelers import labeler_agreement
 from models_core.reward_report.measures.length_bias import length_metrics
@@ -52,7 +52,7 @@ def build(
     }
     if len(pairs):
         report |= {
-            "by": pair_accuracy.by_group(pairs),
+            "by": ({"section": sections} if (sections := section_rows(pairs)) else {}) | pair_accuracy.by_group(pairs),
             "subsets": subset_figures(pairs),
             "calibration": calibration_metrics(pairs),
             "length": length_metrics(pairs, judgments),

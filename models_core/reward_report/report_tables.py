@@ -6,6 +6,7 @@ from typing import Any
 from models_core.commands.output.markdown_tables import printable, shown, table
 
 KINDS = {
+    "section": "Section of RewardBench",
     "subset": "Subset",
     "language": "Language",
     "source": "Source",
@@ -48,7 +49,6 @@ def _figures(report: Mapping[str, Any]) -> list[str]:
     ]
     if subsets := report.get("subsets"):
         rows.append([f"mean over {subsets['count']} subsets", shown(subsets["mean"]), ""])
-        rows += [[f"RewardBench, {section}", shown(value), ""] for section, value in subsets["sections"].items()]
         if subsets["score"] is not None:
             rows.append(["RewardBench, mean of its sections", shown(subsets["score"]), ""])
     if newest := report["newest"]:

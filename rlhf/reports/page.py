@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 KINDS: dict[str, "StrOrPromise"] = {
+    "section": gettext_lazy("Section of RewardBench"),
     "subset": gettext_lazy("Subset"),
     "language": gettext_lazy("Language"),
     "source": gettext_lazy("Source"),
@@ -57,6 +58,7 @@ class Figure:
 class Group:
     """Accuracy by one property, as a table."""
 
+    kind: str
     title: "StrOrPromise"
     rows: Sequence[Figure]
 
@@ -117,6 +119,16 @@ class ReportPage:
         }
     )
 
+    def table(self, name: str) -> Iterable[Sequence[Any]] | None:
+        """The rows of a CSV file, its head first; None for a table that there isn't."""
+        if name != "groups":
+            return None
+        found = [(group.kind, row) for group in self.groups for row in group.rows]
+        return [
+            ("by", "group", "accuracy", "low", "high", "pairs", "prompts"),
+            *((kind, row.name, row.value, row.low, row.high, row.count, row.prompts) for kind, row in found),
+        ]
+
 
 def verdict_of(report: Mapping[str, Any]) -> Sentence:
     """Its first sentence. The groups that a verdict names are languages."""
@@ -139,7 +151,7 @@ def page_of(report: Mapping[str, Any], *, project: Project) -> ReportPage:
         findings=[item for item in findings if item.text],
         compared=_compared(report),
         groups=[
-            Group(title=title, rows=[_group_row(kind, row, names) for row in report["by"][kind]])
+            Group(kind=kind, title=title, rows=[_group_row(kind, row, names) for row in report["by"][kind]])
             for kind, title in KINDS.items()
             if kind in report["by"]
         ],

@@ -7,6 +7,7 @@ from django.views.decorators.http import require_safe
 
 from annotate import access
 from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.rendering.csv_tables import csv_file, table_or_404
 from rlhf.models import Stage, TrainingRun
 from rlhf.reports import stored
 from rlhf.reports.page import page_of
@@ -15,11 +16,16 @@ from rlhf.reports.page import page_of
 @require_safe
 @requires(Capability.TRAIN)
 def report(request: ProjectRequest, run_id: int) -> HttpResponse:
+    """?csv=groups gives the accuracies by group."""
     run = access.load(request, TrainingRun, pk=run_id, stage=Stage.REWARD)
     found = stored.load(run)
     if found is None:
         raise Http404(_("This run left no report that can be read here."))
-    context = {"project": request.project, "run": run, "page": page_of(found, project=request.project)}
+    page = page_of(found, project=request.project)
+    if name := request.GET.get("csv"):
+        rows = table_or_404(page.table(name))
+        return csv_file(f"{request.project.slug}-run-{run.pk}-{name}", rows)
+    context = {"project": request.project, "run": run, "page": page}
     return render(request, "rlhf/report.html", context)
 
 

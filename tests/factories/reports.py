@@ -15,9 +15,15 @@ WORDS = ("Boil the eggs for ten minutes.", "把鸡蛋煮十分钟。", "**Ten** 
 
 
 def made_up(
-    count: int = 120, *, labelers: Sequence[str] = ("ann", "bob"), ids: Sequence[str] = (), noise: float = 1.0
+    count: int = 120,
+    *,
+    labelers: Sequence[str] = ("ann", "bob"),
+    ids: Sequence[str] = (),
+    subsets: Sequence[str] = (),
+    noise: float = 1.0,
 ) -> list[ScoredJudgment]:
-    """Judgments of 2 to 4 responses each in two languages; every other prompt by two labelers. `ids` name the first."""
+    """Judgments of 2 to 4 responses each in two languages; every other prompt by two labelers. `ids` name the first,
+    prompts are of the `subsets` in turn."""
     generator = random.Random(0)
     names = iter(ids)
     judgments = []
@@ -41,6 +47,7 @@ def made_up(
                 lang="zh" if number % 4 == 0 else "en",
                 source="written by labelers",
                 margin=float(generator.randint(0, 3)),
+                subset=subsets[number % len(subsets)] if subsets else None,
             )
             judgments.append(ScoredJudgment(ranking=ranking, logits=logits, lengths=lengths))
     return judgments

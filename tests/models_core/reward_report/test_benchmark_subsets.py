@@ -8,7 +8,8 @@ from models_core.contract.errors import RowError
 from models_core.contract.rows import records
 from models_core.reward_report import assembly, report_tables
 from models_core.reward_report.heldout_judgments import ScoredJudgment, ordered_pairs
-from models_core.reward_report.measures.benchmark_subsets import subset_figures
+from models_core.reward_report.measures.benchmark_subsets import section_rows, subset_figures
+from models_core.reward_report.measures.intervals import jeffreys_interval
 
 
 def row(number: int, subset: str | None, **values: Any) -> dict[str, Any]:
@@ -55,6 +56,26 @@ def test_sections_and_score_are_rewardbenchs() -> None:
     assert subset_figures(ordered_pairs(scored({"mine": (1, 2), "yours": (2, 2)}))) == {
         "count": 2, "mean": 0.75, "sections": {}, "score": None,
     }  # fmt: skip
+
+
+def test_a_section_has_the_interval_of_its_pairs_and_reasoning_that_of_two_halves() -> None:
+    subsets = {"donotanswer": (2, 8), "math-prm": (2, 8), "hep-go": (3, 4)}
+    safety, reasoning = section_rows(ordered_pairs(scored(subsets)))
+    mathematics, code = jeffreys_interval(0.25, trials=8), jeffreys_interval(0.75, trials=4)
+    assert (safety["name"], safety["low"], safety["high"]) == ("Safety", *mathematics)
+    assert (safety["pairs"], safety["prompts"], safety["small"]) == (8, 8, True)
+    below = ((0.25 - mathematics[0]) ** 2 + (0.75 - code[0]) ** 2) ** 0.5 / 2
+    above = ((mathematics[1] - 0.25) ** 2 + (code[1] - 0.75) ** 2) ** 0.5 / 2
+    assert reasoning == {
+        "name": "Reasoning", "accuracy": 0.5, "low": pytest.approx(0.5 - below), "high": pytest.approx(0.5 + above),
+        "pairs": 12, "prompts": 12, "small": True,
+    }  # fmt: skip
+    (alone,) = section_rows(ordered_pairs(scored({"math-prm": (2, 8)})))
+    assert (alone["accuracy"], alone["low"], alone["pairs"]) == (0.25, mathematics[0], 8)
+    judgments = scored(subsets)
+    report = assembly.build(judgments, all_rankings=[item.ranking for item in judgments])
+    assert [item["name"] for item in report["by"]["section"]] == ["Safety", "Reasoning"]
+    assert "Section of RewardBench" in report_tables.markdown(report)
 
 
 def test_the_report_has_every_subset_and_without_any_says_nothing_of_them() -> None:

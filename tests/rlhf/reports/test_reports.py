@@ -145,6 +145,28 @@ def test_a_run_of_another_project_or_stage_has_no_report(cast: Cast, run: Traini
     assert client.get(url(cast, "report", 10**9)).status_code == 404
 
 
+def test_subsets_and_sections_of_a_benchmark_are_tables_with_intervals_and_a_file(cast: Cast, run: TrainingRun) -> None:
+    subsets = ("mt-bench-easy", "mt-bench-hard", "donotanswer", "math-prm", "hep-go")
+    report = json.loads(reports.leave_report(run, reports.made_up(50, subsets=subsets)).read_text())
+    client = as_user("researcher", cast)
+    page = " ".join(client.get(url(cast, "report", run.pk)).content.decode().split())
+    assert f"mean accuracy over 5 subsets </dt> <dd> {100 * report['subsets']['mean']:.1f}%" in page
+    assert f"mean of the four sections</dt> <dd> {100 * report['subsets']['score']:.1f}%" in page
+    sections = report["by"]["section"]
+    assert [row["name"] for row in sections] == ["Chat", "Chat Hard", "Safety", "Reasoning"]
+    for row in sections + report["by"]["subset"]:
+        assert f'<bdi>{row["name"]}</bdi></th> <td class="number"> {100 * row["accuracy"]:.1f}%' in page
+        assert f"{100 * row['low']:.0f}% – {100 * row['high']:.0f}%" in page
+    sent = client.get(url(cast, "report", run.pk), {"csv": "groups"})
+    assert sent["Content-Disposition"] == f'attachment; filename="kindness-run-{run.pk}-groups.csv"'
+    by, name, accuracy, low, high, pairs, prompts = sent.content.decode().splitlines()[4].split(",")
+    assert (by, name, int(pairs), int(prompts)) == ("section", "Reasoning", sections[3]["pairs"], 20)
+    assert float(accuracy) == pytest.approx(sections[3]["accuracy"], abs=1e-5)
+    assert float(low) == pytest.approx(sections[3]["low"], abs=1e-5)
+    assert float(high) == pytest.approx(sections[3]["high"], abs=1e-5)
+    assert client.get(url(cast, "report", run.pk), {"csv": "nothing"}).status_code == 404
+
+
 # ---- charts
 
 
