@@ -181,9 +181,10 @@ def _logits(item: LoadedModel, *, tokens: int) -> int:
     shape, number = item.shape, item.on.number_bytes
     at_once = LOGIT_CHUNK if item.on.is_cpu else max(LOGIT_CHUNK, LOGITS_AT_ONCE // shape.vocabulary)
     chunk = min(tokens, at_once) * shape.vocabulary * (2 * number + 4)
+    if item.on.is_cpu and (item.method != "full" or item.on.is_wide):
+        # A processor's library brings the head's weight into its own order for each of the two products.
+        chunk += 2 * shape.embedding * number
     if item.method != "full":
-        # oneDNN brings the head's weight into its own order for each of the two products.
-        chunk += 2 * shape.embedding * number if item.on.is_cpu and not item.on.is_wide else 0
         return chunk + tokens * shape.width * number
     kept = tokens * shape.vocabulary * number
     return chunk + (kept if kept <= KEPT_LOGIT_BYTES else 0) + 2 * shape.embedding * number
