@@ -45,6 +45,7 @@ project_urls = [
     path("models/<int:version_id>/card.md", model_pages.card, name="model_card"),
     path("models/<int:version_id>/model.zip", model_pages.archive, name="model_archive"),
     path("models/<int:version_id>/SHA256SUMS", model_pages.hashes, name="model_hashes"),
+    path("models/<int:version_id>/measure", registry_actions.benchmark, name="benchmark"),
     path("models/<int:version_id>/gguf", registry_actions.export_gguf, name="export_gguf"),
     path("models/<int:version_id>/push", registry_actions.push, name="push_model"),
     path("models/<int:version_id>/tags", registry_actions.tag, name="model_tags"),

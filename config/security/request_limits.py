@@ -17,6 +17,7 @@ from annotate.forms.data_files import LARGEST_UPLOAD
 from annotate.people.own_paths import is_api, is_gateway
 from config.security.rate_limits import Limit, MemoryBuckets
 from config.web.refusals import refusal, wait_in_words
+from rlhf.model_registry.benchmarks import LARGEST as LARGEST_BENCHMARK
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -24,7 +25,10 @@ ANONYMOUS_BYTES = 64 * 2**10
 FORM_BYTES = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 ENVELOPE_BYTES = 2**20
 """The other fields of an upload and the lines between them."""
-UPLOADS = {"annotate:import": LARGEST_UPLOAD + ENVELOPE_BYTES}
+UPLOADS = {
+    "annotate:import": LARGEST_UPLOAD + ENVELOPE_BYTES,
+    "rlhf:benchmark": LARGEST_BENCHMARK + ENVELOPE_BYTES,
+}
 """Pages that take files, with the most bytes of a request."""
 
 COSTLY = {
@@ -43,6 +47,7 @@ COSTLY = {
     "rlhf:import_model": Limit(burst=20, interval=15),
     "rlhf:export_gguf": Limit(burst=20, interval=15),
     "rlhf:push_model": Limit(burst=20, interval=15),
+    "rlhf:benchmark": Limit(burst=20, interval=15),
     "rlhf:sample": Limit(burst=20, interval=15),
     "rlhf:score_tasks": Limit(burst=20, interval=15),
     "rlhf:start_loop": Limit(burst=20, interval=15),

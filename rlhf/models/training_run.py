@@ -31,6 +31,7 @@ class Stage(models.TextChoices):
     GGUF = "gguf", _("GGUF export")
     PUSH = "push", _("Push to a Hub")
     MEASURE = "measure", _("Measurement")
+    BENCHMARK = "benchmark", _("Measurement on a file")
 
 
 def stage_choices() -> "list[tuple[str, StrOrPromise]]":

@@ -35,6 +35,8 @@ SYSTEM = {
 }
 OPTIONS = {
     "corpus": gettext_noop("corpus"),
+    "file": gettext_noop("file"),
+    "sha256": gettext_noop("SHA-256"),
     "ptx": gettext_noop("pretraining text of PPO-ptx"),
     "samples": gettext_noop("responses per prompt"),
     "requests": gettext_noop("requests"),
@@ -167,6 +169,9 @@ METRICS = {
     "tasks": gettext_noop("tasks"),
     "ended": gettext_noop("ended"),
     "win_rate": gettext_noop("win rate"),
+    "trained_on": gettext_noop("rows left out: their prompts were trained on"),
+    "exact_match": gettext_noop("responses that equal the reference"),
+    "pairs": gettext_noop("pairs"),
     "bytes": gettext_noop("bytes"),
     "files": gettext_noop("files"),
     "gguf_positions": gettext_noop("compared positions"),

@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 from annotate.data import stored_messages
 from rlhf.loop import promotions
 from rlhf.models import ModelVersion, TrainingRun
-from rlhf.reports import curves, labels, stop_reasons
+from rlhf.reports import benchmark_results, curves, labels, stop_reasons
 from rlhf.runs.execution.run_files import document
 from rlhf.runs.storage import run_artefacts
 
@@ -30,6 +30,7 @@ class ModelCard:
     data: Rows
     recipe: Rows
     measures: Rows
+    measured_on: Rows
     limits: list[str]
 
     @property
@@ -39,6 +40,7 @@ class ModelCard:
             (_("Data"), self.data),
             (_("Recipe"), self.recipe),
             (_("Measures"), self.measures),
+            (_("Measured on files"), self.measured_on),
         ]
         return [(title, rows) for title, rows in found if rows]
 
@@ -61,6 +63,7 @@ def card_of(version: ModelVersion) -> ModelCard:
         data=_data(run),
         recipe=_recipe(run) if run is not None else [],
         measures=curves.numbers(version.metrics),
+        measured_on=[(each.file, str(each)) for each in benchmark_results.of_version(version, only_ended=True)],
         limits=_limits(version, run),
     )
 

@@ -23,6 +23,7 @@ MESSAGES = {
     "too_few_comparisons": gettext_noop(
         "Fewer than two open comparisons can be ordered: the others are judged, or keep a random position."
     ),
+    "benchmark_file_missing": gettext_noop("The file %(file)s of this run is not on the worker’s machine."),
     "not_a_policy": gettext_noop("%(version)s is a reward model: it scores responses and generates none."),
     "ai_endpoint_missing": gettext_noop(
         "This site has no AI server named %(endpoint)s. Its operator names them in HONE_AI_ENDPOINTS."

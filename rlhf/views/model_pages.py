@@ -9,9 +9,10 @@ from annotate import access
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from rlhf.model_registry import exporting
 from rlhf.models import ModelVersion, Promotion, Stage, TrainingRun
-from rlhf.reports import lineage, model_archive, model_card
+from rlhf.reports import benchmark_results, lineage, model_archive, model_card
 from rlhf.runs.stages.gguf_export import FILE
 from rlhf.runs.storage import run_artefacts
+from rlhf.views.registry_actions import BenchmarkForm
 
 CHANGES_SHOWN = 20
 
@@ -37,6 +38,8 @@ def model(request: ProjectRequest, version_id: int) -> HttpResponse:
         "has_adapter": exporting.has_adapter(version),
         "hub_base": exporting.hub_base(version),
         "files": files,
+        "benchmark_form": BenchmarkForm(version=version),
+        "measured_on": benchmark_results.of_version(version),
         "bytes": sum(size for _name, size in files),
         "changes": Promotion.objects.filter(version=version).select_related("by").order_by("-pk")[:CHANGES_SHOWN],
     }

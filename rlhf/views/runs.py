@@ -109,6 +109,7 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
         "can_be_resumed": found.ended and not runs.why_not_resumable(found),
         "checkpoint_step": run_artefacts.resumed_at(found) if found.ended else None,
         "stopped": stop_reasons.sentence(found),
+        "has_report_file": found.stage == Stage.BENCHMARK and stored.has_file(found),
         "verdict": verdict_of(report) if (report := stored.load(found)) else None,
     }
     context["place"], context["in_queue"] = waiting_order.position(found)

@@ -359,7 +359,7 @@ WITHOUT_A_PAGE = {
     *("rlhf:metrics_file", "rlhf:system_metrics", "rlhf:system_file"),
     *("rlhf:model_card", "rlhf:model_archive", "rlhf:model_hashes", "rlhf:model_tags"),
     *("rlhf:remove_notification", "rlhf:test_notification", "rlhf:replay_delivery", "rlhf:replay_failed"),
-    *("rlhf:export_gguf", "rlhf:push_model", "rlhf:gguf_file"),
+    *("rlhf:benchmark", "rlhf:export_gguf", "rlhf:push_model", "rlhf:gguf_file"),
     *("rlhf:playground_ask", "rlhf:playground_stop", "rlhf:playground_prefer"),
     *("rlhf:create_ai_labeler", "rlhf:start_judge_run", "rlhf:measure_ai_labeler", "rlhf:ai_agreement_table"),
     *("rlhf:save_judge_prompt", "rlhf:save_judge_settings", "rlhf:count_ai_labeler"),

@@ -52,7 +52,7 @@ EVALUATION = (
 )  # fmt: skip
 """Of a policy on held-out prompts."""
 COMMANDS = (
-    "prompts", "responses", "tasks", "ended", "win_rate",
+    "prompts", "responses", "tasks", "ended", "win_rate", "trained_on", "exact_match", "pairs",
 )  # fmt: skip
 """Of sampling, scoring and evaluation."""
 MEASUREMENT = ("measured_steps", "measured_seconds", "peak_memory")

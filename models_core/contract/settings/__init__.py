@@ -51,7 +51,10 @@ STAGES: dict[str, type[Settings]] = {
     "judge": JudgeConfig,
 }
 
+OF_OTHER_COMMANDS: dict[str, type[Settings]] = {"benchmark": EvaluateConfig}
+"""The settings of the product's stages that run the command of another one."""
+
 
 def settings_of(stage: str) -> type[Settings]:
     """The settings of a stage; the common ones of a stage that takes none of its own, such as an import."""
-    return STAGES.get(stage, Settings)
+    return STAGES.get(stage) or OF_OTHER_COMMANDS.get(stage, Settings)

@@ -1,6 +1,7 @@
 """The registry of stages. A new stage is a command of models_core, a value of `Stage`, a module here and an entry."""
 
 from rlhf.runs.stages import (
+    benchmark,
     distil,
     dpo,
     evaluate,
@@ -35,6 +36,7 @@ STAGE_SPECS: dict[str, StageSpec] = {
         gguf_export.SPEC,
         hub_push.SPEC,
         measure.SPEC,
+        benchmark.SPEC,
     )
 }
 

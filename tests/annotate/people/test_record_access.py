@@ -102,6 +102,7 @@ NAMING = {
     "rlhf:model_archive": Address(TRAINING, READ),
     "rlhf:model_hashes": Address(TRAINING, READ),
     "rlhf:model_tags": Address(TRAINING, WRITE),
+    "rlhf:benchmark": Address(TRAINING, WRITE),
     "rlhf:export_gguf": Address(TRAINING, WRITE),
     "rlhf:push_model": Address(TRAINING, WRITE),
     "rlhf:gguf_file": Address(TRAINING, READ),

@@ -143,6 +143,7 @@ FIELDS: dict[str, list[str]] = {
     "rlhf:replay_failed": ["x"],
     "rlhf:import_model": ["source", "kind"],
     "rlhf:model_tags": ["tags"],
+    "rlhf:benchmark": ["file", "max_length", "precision", "loss_on", "num_generated", "max_new_tokens"],
     "rlhf:export_gguf": ["type"],
     "rlhf:push_model": ["repository", "private", "token_variable", "what", "base"],
     "rlhf:delete_model": ["x"],

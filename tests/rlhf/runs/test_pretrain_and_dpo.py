@@ -54,7 +54,8 @@ def executed(run: TrainingRun) -> TrainingRun:
 
 def test_every_stage_has_an_entry() -> None:
     assert set(STAGE_SPECS) == set(Stage.values)
-    assert set(STAGE_SPECS) - set(LAUNCHABLE) == {"sample", "score", "judge", "import", "gguf", "push", "measure"}
+    others = {"sample", "score", "judge", "import", "gguf", "push", "measure", "benchmark"}
+    assert set(STAGE_SPECS) - set(LAUNCHABLE) == others
 
 
 def test_pretraining_on_the_texts_of_a_project(cast: Cast, base: ModelVersion, tmp_path: Path) -> None:

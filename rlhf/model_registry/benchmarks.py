@@ -1,0 +1,168 @@
+"""Measure a version on an uploaded file: a run, for which the file is checked as far as that is cheap, and kept.
+
+A reward model is measured on rankings and pairs, a language model on demonstrations and text (docs/evaluation.md).
+"""
+
+import hashlib
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from annotate.artefacts import folders
+from annotate.artefacts.bucket import StorageFault
+from annotate.data.uploads import FOLDER
+from annotate.errors import Refused
+from annotate.models import User
+from models_core.contract.errors import BadInput, RowError
+from models_core.contract.rows import records, row_parser
+from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
+from rlhf.runs import runs
+from rlhf.runs.execution.run_files import RunFiles
+from rlhf.runs.storage import run_artefacts
+
+log = logging.getLogger(__name__)
+
+LARGEST = 64 * 2**20
+SUFFIXES = (".jsonl", ".json", ".txt")
+LONGEST_NAME = 120
+"""Bytes of a file's name without its suffix."""
+SAMPLE_BYTES = 2**20
+
+
+def start(version: ModelVersion, *, file: UploadedFile, config: Mapping[str, Any], by: User | None) -> TrainingRun:
+    """Queue the measurement. Raises Refused for a file that can't be measured on, settings and limits."""
+    name = file_name(file.name or "")
+    if (file.size or 0) > LARGEST:
+        raise Refused(
+            _("The file is larger than %(size)s MB. Measure on a part of it, or by the command evaluate.")
+            % {"size": LARGEST // 2**20},
+            status=413,
+        )
+    runs.refuse_too_many(version.project)
+    # What a killed process leaves there is removed (annotate.data.uploads.remove_forgotten).
+    kept = settings.HONE_DATA / FOLDER / secrets.token_hex(16) / name
+    try:
+        sha256 = _write(file, kept)
+        check(kept, version)
+        run, files = _enqueue(version, kept, options={"file": name, "sha256": sha256}, config=config, by=by)
+    except OSError as error:
+        raise Refused(
+            _("The file can’t be kept: %(reason)s. Nothing was started.") % {"reason": error.strerror or error},
+            status=507,
+        ) from None
+    finally:
+        shutil.rmtree(kept.parent, ignore_errors=True)
+    try:
+        run_artefacts.publish_inputs(files, heartbeat=folders.silent)
+    except (StorageFault, OSError) as error:  # a worker of this host needs none, and publishes it too
+        log.warning("The file of run %s could not be published: %s", run.pk, error)
+    return run
+
+
+def file_name(given: str) -> str:
+    """The base name, as every file system holds it. Raises Refused for another suffix than SUFFIXES."""
+    base = given.replace("\\", "/").rpartition("/")[2]
+    stem, dot, suffix = "".join(letter for letter in base if letter.isprintable()).rpartition(".")
+    if f"{dot}{suffix.lower()}" not in SUFFIXES:
+        raise Refused(_("Choose a file of one of these kinds: %(kinds)s.") % {"kinds": ", ".join(SUFFIXES)}, status=400)
+    short = stem.strip(" .").encode("utf-8", "ignore")[:LONGEST_NAME].decode("utf-8", "ignore")
+    return f"{short or 'file'}.{suffix.lower()}"
+
+
+def check(path: Path, version: ModelVersion) -> None:
+    """By its beginning alone. Raises Refused (400) for a file that the version can't be measured on."""
+    is_reward = version.kind == ModelVersion.Kind.REWARD
+    if path.suffix == ".txt":
+        if is_reward:
+            raise Refused(_("A reward model is measured on rankings or pairs, in JSON lines, not on text."), status=400)
+        _check_text(path)
+        return
+    try:
+        number, row = next(row_parser.rows(path), (0, None))
+    except BadInput as error:
+        raise Refused(str(error), status=400) from None
+    if row is None:
+        raise _empty(path)
+    is_text = "text" in row and "prompt" not in row
+    try:
+        if is_reward:
+            records.ranking(row)
+        elif not is_text:
+            records.demonstration(row)
+    except RowError as error:
+        where = {"file": path.name, "line": number, "reason": error}
+        raise Refused((_of_no_reward_model() if is_reward else _of_no_language_model()) % where, status=400) from None
+
+
+def _of_no_reward_model() -> str:
+    return _(
+        "%(file)s, line %(line)s: a reward model is measured on rankings, or on pairs of a chosen and a rejected "
+        "response, and this is neither (%(reason)s)."
+    )
+
+
+def _of_no_language_model() -> str:
+    return _(
+        "%(file)s, line %(line)s: a language model is measured on text, or on prompts with a response, and this is "
+        "neither (%(reason)s)."
+    )
+
+
+def _check_text(path: Path) -> None:
+    with path.open("rb") as file:
+        prefix = file.read(SAMPLE_BYTES)
+    if not prefix.strip():
+        raise _empty(path)
+    if b"\0" in prefix:
+        raise Refused(_("%(file)s is no text in UTF-8.") % {"file": path.name}, status=400)
+
+
+def _empty(path: Path) -> Refused:
+    return Refused(_("%(file)s is empty.") % {"file": path.name}, status=400)
+
+
+def _enqueue(
+    version: ModelVersion, kept: Path, *, options: Mapping[str, Any], config: Mapping[str, Any], by: User | None
+) -> tuple[TrainingRun, RunFiles]:
+    """Who finds the run finds its file: it is moved before the row can be seen."""
+    files = None
+    try:
+        with transaction.atomic():
+            run = runs.enqueue(
+                project=version.project,
+                stage=Stage.BENCHMARK,
+                config=config,
+                options=options,
+                inputs={RunInput.Role.MODEL: version},
+                by=by,
+            )
+            files = RunFiles(run)
+            files.make()
+            kept.replace(files.inputs / kept.name)
+    except Exception:
+        if files is not None:
+            shutil.rmtree(files.path, ignore_errors=True)
+        raise
+    return run, files
+
+
+def _write(file: UploadedFile, path: Path) -> str:
+    """On the disk and not only in its cache; returns its SHA-256."""
+    digest = hashlib.sha256()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("xb") as written:
+        for chunk in file.chunks():
+            digest.update(chunk)
+            written.write(chunk)
+        written.flush()
+        os.fsync(written.fileno())
+    return digest.hexdigest()
