@@ -43,6 +43,9 @@ def test_files_come_to_the_page_that_takes_them(cast: Cast, client: Client) -> N
     assert post(client, f"/p/{cast.project.slug}/settings/", str(8 * 2**20 + 1)) == 413
     assert client.post(page, {"file": io.BytesIO(b"x" * 2**20)}).status_code != 413
     assert post(Client(), page, str(LARGEST_UPLOAD)) == 413
+    measured = f"/p/{cast.project.slug}/models/1/measure"
+    assert post(client, measured, str(65 * 2**20 + 1)) == 413
+    assert client.post(measured, {"file": io.BytesIO(b"x" * (9 * 2**20))}).status_code == 404  # there is no such model
 
 
 def test_costly_requests_are_counted_for_each_person(cast: Cast, client: Client) -> None:
