@@ -66,7 +66,7 @@ def _run(work: Work, sending: Connection) -> None:
         for value in work():
             sending.send(("found", value))
     except BaseException as error:
-        lines = str(error).strip().splitlines() or [""]
+        lines = str(error).strip().split("\n")
         reason = f"{type(error).__name__}: {lines[0]}"
     sending.send(("ended", reason))
     sending.close()

@@ -1,6 +1,5 @@
 """A recipe in this process: what its steps came to, or how long they took."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from models_core.contract.errors import Stopped
+from models_core.contract.rows import json_lines
 from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import STAGES, parse
 from models_core.recipes import dpo, ppo, pretrain, reward, sft
@@ -87,7 +87,7 @@ def weights(out: Path) -> dict[str, Tensor]:
 
 def steps(out: Path) -> list[dict[str, float]]:
     """What the steps of a run said, without times, rates, and shares of rows, which rounding changes by a row."""
-    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = json_lines.whole(out / "metrics.jsonl")
     passed_over = ("_per_s", "seconds", "accuracy", "fraction")
     return [
         {

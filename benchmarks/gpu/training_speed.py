@@ -189,4 +189,4 @@ def _peer(bench: Bench, peer: str, data: Path, out: Path, *, seconds: float) -> 
         timeout=max(seconds, 1.0),
         env={**os.environ, "CUDA_VISIBLE_DEVICES": first},
     )
-    return episodes / float(json.loads(done.stdout.strip().splitlines()[-1])["seconds"])
+    return episodes / float(json.loads(done.stdout.strip().split("\n")[-1])["seconds"])
