@@ -91,10 +91,11 @@ def make_data(folder: Path) -> None:
     for number in range(ROWS):
         prompt = [{"role": "user", "content": f"{number:03d}".ljust(LENGTH // 2 - OVERHEAD, "x")}]
         text = "y" * (LENGTH // 2 - 4)
-        ranked = [{"text": text, "rank": 1}, {"text": "z" * len(text), "rank": 2}]
+        ranked = [{"text": letter * len(text), "rank": rank} for rank, letter in enumerate("yzw", start=1)]
         rows["sft"].append({"id": str(number), "prompt": prompt, "response": text})
+        # A prompt and three responses that share it are a full forward pass.
         rows["reward"].append({"id": str(number), "prompt": prompt, "responses": ranked})
-        rows["dpo"].append({"id": str(number), "prompt": prompt, "responses": ranked})
+        rows["dpo"].append({"id": str(number), "prompt": prompt, "responses": ranked[:2]})
         long = f"{number:03d}".ljust(LENGTH - NEW_TOKENS - OVERHEAD, "x")
         rows["ppo"].append({"id": str(number), "prompt": [{"role": "user", "content": long}]})
     for stage, of_stage in rows.items():
