@@ -11,7 +11,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test fuzz faults hosts check audit hashes demo messages screenshots bench clean
+.PHONY: help run setup test longtest fuzz faults hosts check audit hashes demo messages screenshots bench clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,11 +39,15 @@ $(STAMPS)/catalogues: $(wildcard locale/*/LC_MESSAGES/*.po) config/catalogues.py
 	@$(BIN)/python -m config.catalogues
 	@touch $@
 
-# No more workers than a small machine has cores: trainings spin, and those of tests that wait for steps fall behind.
-test: setup  ## Run every test: on SQLite, and what may differ there on PostgreSQL again
+# One worker more than a small machine has cores: tests wait for processes, pages and clocks two fifths of their time.
+test: setup  ## Run the tests but the longest: on SQLite, and what may differ there on PostgreSQL again
 	@$(BIN)/python -m tests.harness.machine
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(PYTEST)
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --database postgresql $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal -m "not long" $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal -m "not long" --database postgresql $(PYTEST)
+
+longtest: setup  ## Run the tests that take long each: the whole product killed and starved, trainings killed at random
+	@$(BIN)/python -m tests.harness.machine
+	$(BIN)/python -m pytest -m long $(PYTEST)
 
 fuzz: setup  ## Throw hostile texts, files and requests at Hone for a while (MINUTES=5)
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),5)

@@ -52,6 +52,7 @@ def test_a_host_has_a_name_and_processes_of_its_own_and_loses_the_network(networ
     assert first.processes() == []
 
 
+@pytest.mark.long
 def test_two_hosts_that_meet_by_c10d_train_the_weights_of_one() -> None:
     command = [sys.executable, "-m", "tests.faults.two_hosts", "--scenario", "torchrun", "--parallel", "ddp"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)

@@ -162,6 +162,7 @@ def test_ctrl_c_ends_a_running_job_in_time_and_the_next_start_goes_on(served: Se
     assert served.stop(signal.SIGTERM) < STOPPED_SECONDS
 
 
+@pytest.mark.long
 @pytest.mark.any_database
 def test_a_killed_supervisor_leaves_no_process(served: Served) -> None:
     run = served.train_without_end()
@@ -187,6 +188,7 @@ def main_process(served: Served, *words: bytes) -> int | None:
     return None
 
 
+@pytest.mark.long
 @pytest.mark.any_database
 def test_processes_that_die_or_stop_answering_are_replaced_and_the_training_is_kept(served: Served) -> None:
     """All at once: a worker is killed, and another, the scheduler and the web's two processes are stopped."""
@@ -271,6 +273,7 @@ def test_a_taken_port_is_said_at_once(tmp_path: Path, process_environment: dict[
     )
 
 
+@pytest.mark.long
 @pytest.mark.any_database
 def test_a_training_on_thousands_of_judgments_runs_beside_exports_and_a_labeler(served: Served, people: Cast) -> None:
     """Snapshots report their progress, and their builders meet, while others write: none finds it locked."""

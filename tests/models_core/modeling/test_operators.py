@@ -150,6 +150,7 @@ QUICK = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.skipif("KERNELS_DELETED" in os.environ, reason="this is the copy")
 @pytest.mark.timeout(900)
 def test_the_product_passes_its_tests_after_the_kernels_were_deleted(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def killed_at(step: int, process: Any, folder: Path, *, delay: float) -> bool:
     return True
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage", ["sft", "reward", "pretrain", "dpo", "ppo"])
 def test_a_run_killed_at_random_steps_ends_with_the_same_bits(stage: str, tmp_path: Path) -> None:
     model = str(make_tiny_model(tmp_path / "model"))

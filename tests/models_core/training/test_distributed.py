@@ -251,6 +251,7 @@ def children_of(process_id: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
+@pytest.mark.long
 def test_sigterm_stops_all_processes_with_a_checkpoint_and_a_death_ends_them_all(folder: Path) -> None:
     first = command(folder)
     assert first.stderr is not None

@@ -215,6 +215,7 @@ def kill(run: TrainingRun) -> None:
     os.killpg(group_of(run), signal.SIGKILL)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("nothing_sent")
 def test_a_training_lets_pages_go_first(cast: Cast, base: ModelVersion) -> None:
     make_judgments(cast, 4)
@@ -238,6 +239,7 @@ def memory_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "oom_kills", lambda: 0)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("nothing_sent", "memory_left")
 def test_a_killed_child_goes_on_from_its_checkpoint_until_its_attempts_are_used_up(
     cast: Cast, base: ModelVersion
