@@ -36,7 +36,6 @@ SYSTEM = {
 OPTIONS = {
     "corpus": gettext_noop("corpus"),
     "file": gettext_noop("file"),
-    "file": gettext_noop("File"),
     "sha256": gettext_noop("SHA-256"),
     "ptx": gettext_noop("pretraining text of PPO-ptx"),
     "samples": gettext_noop("responses per prompt"),
