@@ -67,7 +67,7 @@ def keep(*, project: Project, by: User, file: UploadedFile, options: dict[str, A
     relative = f"{FOLDER}/{secrets.token_hex(16)}{Path(name).suffix[:20]}"
     path = Path(settings.HONE_DATA) / relative
     try:
-        _write(file, path)
+        write(file, path)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise Refused(
@@ -283,7 +283,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write(file: UploadedFile, path: Path) -> None:
+def write(file: UploadedFile, path: Path) -> None:
     """On the disk and not only in its cache: a person who saw that it was taken needn't upload it again."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("xb") as kept:

@@ -53,7 +53,7 @@ def build(
     if len(pairs):
         report |= {
             "by": ({"section": sections} if (sections := section_rows(pairs)) else {}) | pair_accuracy.by_group(pairs),
-            "subsets": subset_figures(pairs),
+            "subsets": subset_figures(pairs, sections),
             "calibration": calibration_metrics(pairs),
             "length": length_metrics(pairs, judgments),
             "ordering": listwise_metrics(judgments),

@@ -3,9 +3,7 @@
 A reward model is measured on rankings and pairs, a language model on demonstrations and text (docs/evaluation.md).
 """
 
-import hashlib
 import logging
-import os
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -19,11 +17,12 @@ from django.utils.translation import gettext as _
 
 from annotate.artefacts import folders
 from annotate.artefacts.bucket import StorageFault
-from annotate.data.uploads import FOLDER
+from annotate.data import uploads
 from annotate.errors import Refused
 from annotate.models import User
 from models_core.contract.errors import BadInput, RowError
 from models_core.contract.rows import records, row_parser
+from models_core.contract.runs.run_folder import file_sha256
 from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs import runs
 from rlhf.runs.execution.run_files import RunFiles
@@ -49,9 +48,10 @@ def start(version: ModelVersion, *, file: UploadedFile, config: Mapping[str, Any
         )
     runs.refuse_too_many(version.project)
     # What a killed process leaves there is removed (annotate.data.uploads.remove_forgotten).
-    kept = settings.HONE_DATA / FOLDER / secrets.token_hex(16) / name
+    kept = settings.HONE_DATA / uploads.FOLDER / secrets.token_hex(16) / name
     try:
-        sha256 = _write(file, kept)
+        uploads.write(file, kept)
+        sha256 = file_sha256(kept)
         check(kept, version)
         run, files = _enqueue(version, kept, options={"file": name, "sha256": sha256}, config=config, by=by)
     except OSError as error:
@@ -153,16 +153,3 @@ def _enqueue(
             shutil.rmtree(files.path, ignore_errors=True)
         raise
     return run, files
-
-
-def _write(file: UploadedFile, path: Path) -> str:
-    """On the disk and not only in its cache; returns its SHA-256."""
-    digest = hashlib.sha256()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.open("xb") as written:
-        for chunk in file.chunks():
-            digest.update(chunk)
-            written.write(chunk)
-        written.flush()
-        os.fsync(written.fileno())
-    return digest.hexdigest()

@@ -10,7 +10,7 @@ square-and-add (Newcombe 1998; Zou and Donner 2008).
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models_core.reward_report.heldout_judgments import Pairs
@@ -39,16 +39,17 @@ CODE = ("hep-cpp", "hep-go", "hep-java", "hep-js", "hep-python", "hep-rust")
 REASONING = "Reasoning"
 
 
-def subset_figures(pairs: Pairs) -> dict[str, Any] | None:
+def subset_figures(pairs: Pairs, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """{"count", "mean" over subsets, "sections", "score"}; None where no pair is of a subset.
 
-    `sections` has those of RewardBench of which there are pairs, `score` is None unless all four are there.
+    `rows` are those of `section_rows`. `sections` has the sections of RewardBench of which there are pairs, `score` is
+    None unless all four are there.
     """
     subsets = _places(pairs)
     if not subsets:
         return None
     means = [float(pairs.correct[places].mean()) for places in subsets.values()]
-    sections = {row["name"]: row["accuracy"] for row in section_rows(pairs)}
+    sections = {row["name"]: row["accuracy"] for row in rows}
     return {
         "count": len(means),
         "mean": sum(means) / len(means),

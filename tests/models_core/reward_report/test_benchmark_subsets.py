@@ -46,14 +46,16 @@ def test_sections_and_score_are_rewardbenchs() -> None:
         "alpacaeval-easy": (3, 4), "mt-bench-easy": (1, 4), "llmbar-natural": (1, 2), "donotanswer": (2, 2),
         "math-prm": (1, 4), "hep-python": (2, 2), "hep-go": (0, 2),
     }  # fmt: skip
-    found = subset_figures(ordered_pairs(scored(subsets)))
+    pairs = ordered_pairs(scored(subsets))
+    found = subset_figures(pairs, section_rows(pairs))
     assert found == {
         "count": 7,
         "mean": pytest.approx((3 / 4 + 1 / 4 + 1 / 2 + 1 + 1 / 4 + 1 + 0) / 7),
         "sections": {"Chat": 0.5, "Chat Hard": 0.5, "Safety": 1.0, "Reasoning": (0.25 + 0.5) / 2},
         "score": (0.5 + 0.5 + 1.0 + 0.375) / 4,
     }
-    assert subset_figures(ordered_pairs(scored({"mine": (1, 2), "yours": (2, 2)}))) == {
+    own = ordered_pairs(scored({"mine": (1, 2), "yours": (2, 2)}))
+    assert subset_figures(own, section_rows(own)) == {
         "count": 2, "mean": 0.75, "sections": {}, "score": None,
     }  # fmt: skip
 
