@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.drawing import COLOURS, style
+from benchmarks.drawing import COLOURS, save, style
 
 Row = Mapping[str, Any]
 
@@ -35,5 +35,4 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         panel.set_ylabel("gold win rate against the SFT model")
         panel.spines[["top", "right"]].set_visible(False)
         panel.legend(frameon=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Date": None})
+        save(figure, path)

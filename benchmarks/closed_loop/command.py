@@ -12,7 +12,6 @@ them as SVG.
 
 import argparse
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ import numpy as np
 
 from benchmarks import results
 from benchmarks.closed_loop import chart
-from benchmarks.gold_reward import prompts, proxies, stages
+from benchmarks.gold_reward import labelers, prompts, proxies, stages
 from benchmarks.gold_reward.golds import Positivity, Scores
 from benchmarks.gold_reward.stages import Row, Settings
 from benchmarks.win_rate import USUAL as POLICY_RECIPE
@@ -36,7 +35,7 @@ USUAL: Settings = {
     "reward": POLICY_RECIPE["reward"],
     "ppo": {**POLICY_RECIPE["ppo"], "episodes": 512},
 }
-RESPONSES, LABELERS, AGREEMENT = 4, 2, 0.73
+RESPONSES, LABELERS = 4, 2
 SAMPLE_SEED = 5000
 
 
@@ -53,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     settings = stages.settings(options, parser, usual=USUAL)
-    _set_up_django()
+    labelers.set_up()
     path = options.folder / "results.jsonl"
     start = _prepared(options, settings)
     for seed in options.seeds:
@@ -188,13 +187,9 @@ def judgments(rows: Sequence[Row], *, noise: float, seed: int) -> tuple[list[dic
 
 def _noise(folder: Path, rows: Sequence[Row]) -> float:
     """Calibrated once, on the first responses that are judged, and kept: people don't change as the policy does."""
-    from annotate.labeling.simulation import calibrated_noise
-
     kept = folder / "noise.json"
     if not kept.exists():
-        scores = Positivity().scores(rows)
-        differences = np.array([abs(a - b) for own in scores for a, b in combinations(own, 2)])
-        stages.write(kept, json.dumps(calibrated_noise(differences, agreement=AGREEMENT)))
+        stages.write(kept, json.dumps(labelers.calibrated(Positivity().scores(rows))))
     return float(json.loads(kept.read_text(encoding="utf-8")))
 
 
@@ -239,11 +234,3 @@ def verdict(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _rises(values: Sequence[float]) -> bool:
     return all(later > earlier for earlier, later in pairwise(values))
-
-
-def _set_up_django() -> None:
-    """For its simulated labelers."""
-    import django
-
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    django.setup()

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.drawing import COLOURS, style
+from benchmarks.drawing import COLOURS, save, style
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -24,5 +24,4 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         panel.set_ylabel("held-out pair accuracy")
         panel.spines[["top", "right"]].set_visible(False)
         panel.legend(frameon=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Date": None})
+        save(figure, path)

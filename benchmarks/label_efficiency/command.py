@@ -12,7 +12,6 @@ seeds (Student's t on paired differences).
 
 import argparse
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -23,6 +22,7 @@ import torch
 from scipy import stats
 
 from benchmarks import results
+from benchmarks.gold_reward import labelers
 from benchmarks.label_efficiency import chart
 from benchmarks.label_efficiency.rules import RULES, Pool
 from benchmarks.label_efficiency.tasks import Split, Tasks, split
@@ -34,7 +34,7 @@ HEADS = 5
 
 def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
-    _set_up_django()
+    labelers.set_up()
     torch.set_num_threads(1)
     tasks = split(
         options.data,
@@ -154,11 +154,3 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             mean = fmean(differences)
             found[rule] |= {"minus_random": round(mean, 4), "low": round(mean - half, 4), "high": round(mean + half, 4)}
     return {"seeds": len({row["seed"] for row in rows}), "rules": found}
-
-
-def _set_up_django() -> None:
-    """For its simulated labelers."""
-    import django
-
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    django.setup()

@@ -5,7 +5,6 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.gold_reward.golds import Positivity
+from benchmarks.gold_reward.labelers import calibrated
 from benchmarks.reward_accuracy.judgments import plain
 from models_core.contract.rows import row_parser
 from models_core.contract.rows.prompt_identity import hold_out
@@ -24,8 +24,6 @@ from models_core.preferences.head_init import LinearProbe
 from models_core.preferences.ranking_loss import ranked_pairs
 
 RESPONSES = 4
-AGREEMENT = 0.73
-"""Of two simulated labelers on a pair, as InstructGPT's labelers agreed."""
 HELD_OUT = 0.2
 BUDGET = 4096
 CPU = torch.device("cpu")
@@ -96,23 +94,30 @@ def _labelled(rankings: Sequence[Ranking], labels: str, *, noisy: bool) -> list[
     if labels == "own":
         return list(rankings)
     scores = Positivity().scores([plain(ranking) for ranking in rankings])
-    noise = _noise(scores) if noisy else 0.0
+    ranked = _perceived(scores) if noisy else [_ranks_of(own) for own in scores]
     found = []
-    for place, (ranking, own) in enumerate(zip(rankings, scores, strict=True)):
-        gumbel = np.random.default_rng([0, place]).gumbel(size=len(own))
-        perceived = [score + noise * error for score, error in zip(own, gumbel, strict=True)]
-        ranks = [1 + sum(other > value for other in perceived) for value in perceived]
+    for ranking, ranks in zip(rankings, ranked, strict=True):
         responses = [replace(item, rank=rank) for item, rank in zip(ranking.responses, ranks, strict=True)]
         found.append(replace(ranking, responses=tuple(responses)))
     return found
 
 
-def _noise(scores: Sequence[Sequence[float]]) -> float:
-    """The scale of a Gumbel error at which two labelers agree on AGREEMENT of the pairs."""
-    from annotate.labeling.simulation import calibrated_noise
+def _perceived(scores: Sequence[Sequence[float]]) -> list[list[int]]:
+    """The ranks of a simulated labeler, who agrees with another one on AGREEMENT of the pairs."""
+    from annotate.labeling.simulation import perceived_ordering
 
-    differences = np.array([abs(a - b) for own in scores for a, b in combinations(own, 2)])
-    return float(calibrated_noise(differences, agreement=AGREEMENT))
+    noise = calibrated(scores)
+    found = []
+    for place, own in enumerate(scores):
+        generator = np.random.default_rng([0, place])
+        ranks = perceived_ordering(dict(enumerate(own)), noise=noise, generator=generator).ranks()
+        found.append([ranks[number] for number in range(len(own))])
+    return found
+
+
+def _ranks_of(scores: Sequence[float]) -> list[int]:
+    """By the scores themselves; equal ones are tied."""
+    return [1 + sum(other > score for other in scores) for score in scores]
 
 
 def _examples(rankings: Sequence[Ranking], *, model: str, max_length: int) -> list[Example]:

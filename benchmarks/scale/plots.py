@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from benchmarks.drawing import COLOURS, style
+from benchmarks.drawing import COLOURS, save, style
 from benchmarks.scale.scenarios import ONE_MACHINE, Outcome
 from benchmarks.scale.workload import MEAN_THINK, STEP_MINUTES
 
@@ -39,7 +39,7 @@ def draw_sweep(outcomes: Sequence[Outcome], path: Path) -> None:
             panel.set_xscale("log")
             panel.set_xlabel("labelers")
             panel.spines[["top", "right"]].set_visible(False)
-        _save(figure, path)
+        save(figure, path)
 
 
 def draw_day(day: Sequence[float], labelers: int, path: Path) -> None:
@@ -55,9 +55,4 @@ def draw_day(day: Sequence[float], labelers: int, path: Path) -> None:
         panel.set_xlabel("hour, UTC")
         panel.set_ylabel(f"judgments/s of {labelers:,} labelers")
         panel.spines[["top", "right"]].set_visible(False)
-        _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
+        save(figure, path)
