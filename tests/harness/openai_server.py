@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.harness.http_server import serving
+
 KEY = "sk-of-the-upstream"
 PATIENCE = 60.0
 Scene = Callable[["Handler", dict[str, Any]], None]
@@ -133,15 +135,8 @@ def pieces(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
 @contextmanager
 def openai_server() -> Iterator[OpenAIServer]:
     server = OpenAIServer()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serving(server, gate=server.gate):
         yield server
-    finally:
-        server.gate.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 # --- scenes ---

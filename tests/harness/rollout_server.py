@@ -15,6 +15,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from tests.harness.http_server import serving
 from tests.harness.openai_server import Handler as OpenAIHandler
 
 BASE = "base"
@@ -143,15 +144,8 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def tiny_vllm(model: Path, *, port: int = 0) -> Iterator[TinyVLLM]:
     server = TinyVLLM(model, port=port)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serving(server, gate=server.gate):
         yield server
-    finally:
-        server.gate.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 # --- faults ---

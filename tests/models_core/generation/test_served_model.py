@@ -14,6 +14,7 @@ from models_core.contract.settings import SampleConfig, parse
 from models_core.generation import served_model
 from models_core.generation.sampled_response import SampledResponse
 from models_core.generation.served_model import Server
+from tests.harness.http_server import serving
 from tests.models_core import recipe_runs
 
 KEY = "sk-secret-of-the-test"
@@ -111,12 +112,8 @@ def fake(monkeypatch):
     monkeypatch.setattr(served_model, "FIRST_WAIT", 0.01)
     monkeypatch.delenv(served_model.KEY_VARIABLE, raising=False)
     fake = Fake()
-    thread = threading.Thread(target=fake.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield fake
-    fake.gate.set()
-    fake.shutdown()
-    fake.server_close()
+    with serving(fake, gate=fake.gate):
+        yield fake
 
 
 def ask(fake, *, chats=("one", "two"), samples=1, stop=None, **values):

@@ -34,11 +34,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("tiny") / "model", kind="gpt2")
 
 
-@pytest.fixture(scope="module")
-def reward(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return recipe_runs.make_reward_model(base, tmp_path_factory.mktemp("reward") / "model", seed=4)
-
-
 def wide(base: Path, reward: Path, **values: Any) -> ActorCritic:
     """Networks in fp64, the value head too."""
     actor_critic = ppo_fixtures.actor_critic(base, reward, ppo_fixtures.settings(**WHOLE | values), dtype=torch.float64)

@@ -36,11 +36,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
 
 
-@pytest.fixture(scope="module")
-def reward(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return recipe_runs.make_reward_model(base, tmp_path_factory.mktemp("reward") / "model", seed=4)
-
-
 def weights_in_memory(of: ActorCritic) -> int:
     """Numbers in all weights of the networks, those in one place once, LoRA's small ones and heads left out."""
     models: list[Any] = [of.policy, of.reference, of.value, *(judge.model for judge in of.rewards.models.members)]

@@ -14,7 +14,7 @@ from models_core.generation.generate import Sample
 from models_core.rl import rollouts, trajectories
 from models_core.rl.actor_critic import ActorCritic
 from models_core.rl.rollout_logprobs import TOLERANCES, DifferenceStats, LogprobComparison, RolloutLogprobCheck
-from tests.models_core import ppo_fixtures, recipe_runs
+from tests.models_core import ppo_fixtures
 from tests.models_core.recipe_runs import metrics, run, weights
 from tests.models_core.tiny import make_tiny_model
 
@@ -30,16 +30,6 @@ RUN: dict[str, Any] = {
 def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Decoded over its weights directly, and through the model's own forward pass."""
     return make_tiny_model(tmp_path_factory.mktemp(request.param) / "model", kind=request.param)
-
-
-@pytest.fixture(scope="module")
-def reward(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return recipe_runs.make_reward_model(base, tmp_path_factory.mktemp("reward") / "model", seed=4)
-
-
-@pytest.fixture
-def given(base: Path, reward: Path, tmp_path: Path) -> dict[str, Any]:
-    return {"model": str(base), "reward": str(reward), "data": recipe_runs.prompts(tmp_path)}
 
 
 def learned(base: Path, reward: Path, **values: Any) -> ActorCritic:

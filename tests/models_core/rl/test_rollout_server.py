@@ -30,16 +30,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("base") / "model")
 
 
-@pytest.fixture(scope="module")
-def reward(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return recipe_runs.make_reward_model(base, tmp_path_factory.mktemp("reward") / "model", seed=4)
-
-
-@pytest.fixture
-def given(base: Path, reward: Path, tmp_path: Path) -> dict[str, Any]:
-    return {"model": str(base), "reward": str(reward), "data": recipe_runs.prompts(tmp_path)}
-
-
 @pytest.fixture
 def server(base: Path) -> Iterator[TinyVLLM]:
     with tiny_vllm(base) as found:
