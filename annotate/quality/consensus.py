@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, Min, OuterRef, QuerySet
 from django.utils import timezone
 
 from annotate.data.pacing import Pace
@@ -202,14 +202,31 @@ def mark_stale(tasks: QuerySet[Task]) -> None:
 
 
 def refresh_due(*, seconds: float = SECONDS) -> int:
-    """The job: refresh every project that has marked tasks, for so long; how many tasks were computed."""
+    """The job: refresh every project that has marked tasks, for so long; how many tasks were computed.
+
+    The project with the oldest mark comes first, and each has its share of the time that is left: one with more than
+    the job can do keeps no other from its turn. What the others leave is for those that were cut short.
+    """
     end, computed = time.monotonic() + seconds, 0
-    waiting = Task.objects.filter(consensus_stale_at__isnull=False).order_by().values("project").distinct()
-    for project in Project.objects.filter(pk__in=waiting).order_by("pk"):
-        computed += refresh(project, end=end)
-        if time.monotonic() > end:
-            break
+    waiting = _projects_by_oldest_mark()
+    while waiting:
+        cut_short = []
+        for place, project in enumerate(waiting):
+            now = time.monotonic()
+            share = now + (end - now) / (len(waiting) - place)
+            computed += refresh(project, end=share)
+            if time.monotonic() > end:
+                return computed
+            if time.monotonic() > share:
+                cut_short.append(project)
+        waiting = cut_short
     return computed
+
+
+def _projects_by_oldest_mark() -> list[Project]:
+    marked = Task.objects.filter(consensus_stale_at__isnull=False).order_by()
+    oldest = dict(marked.values_list("project").annotate(oldest=Min("consensus_stale_at")))
+    return sorted(Project.objects.filter(pk__in=oldest), key=lambda project: oldest[project.pk])
 
 
 def refresh(project: Project, *, end: float | None = None) -> int:
@@ -217,12 +234,12 @@ def refresh(project: Project, *, end: float | None = None) -> int:
     if _is_due(project):
         estimate(project)
     estimates, computed = Estimates.of(project), 0
-    last = 0
-    # In the order of keys, so that a task that is marked again meanwhile waits for the next run.
-    marked = Task.objects.filter(project=project, consensus_stale_at__isnull=False).order_by("pk")
-    while found := list(marked.filter(pk__gt=last).values_list("pk", "consensus_stale_at")[:BATCH]):
-        computed += _store(project, dict(found), estimates=estimates)
-        last = found[-1][0]
+    marked = Task.objects.filter(project=project, consensus_stale_at__isnull=False)
+    # The oldest marks first, up to the newest one there is now: a task that is marked again meanwhile comes next time.
+    newest = marked.order_by("-consensus_stale_at").values_list("consensus_stale_at", flat=True).first()
+    oldest = marked.filter(consensus_stale_at__lte=newest).order_by("consensus_stale_at", "pk") if newest else None
+    while oldest is not None and (found := list(oldest.values_list("pk", "consensus_stale_at")[:BATCH])):
+        computed += _store(project, dict(sorted(found)), estimates=estimates)
         if end is not None and time.monotonic() > end:
             break
     return computed

@@ -44,8 +44,6 @@ NAMED = {
     },
     "GPL-3.0-or-later": {
         "djlint": "a program that formats templates; only developers run it, and nothing of Hone imports it",
-        "krippendorff": "agreement of labelers. Who runs Hone owes nothing; who passes Hone on together with it does "
-        "so under the GPL",
     },
 }
 """Licences that ask for more, and the packages that may have them, with the reason."""

@@ -44,7 +44,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
         os.environ.pop(name, None)
     folder = Path(tempfile.mkdtemp(prefix="hone-test-"))
     early_config.stash[FOLDER] = folder
-    os.environ["HONE_DATA"] = str(folder)
+    # Not the folder itself: `manage.py prepare` closes the data folder to others, and PostgreSQL runs as somebody else.
+    data = folder / "data"
+    data.mkdir()
+    os.environ["HONE_DATA"] = str(data)
     os.environ["HONE_ALLOWED_HOSTS"] = "127.0.0.1,localhost,testserver"
     # Threads of OpenMP that wait for each other spin, and tests share their cores with servers, browsers and workers.
     os.environ["OMP_WAIT_POLICY"] = "passive"

@@ -1,8 +1,9 @@
-"""Agreement of orderings: by hand, and beside scipy and the krippendorff package."""
+"""Agreement of orderings: by hand, and beside scipy, published examples and definitions computed another way."""
 
 from collections import Counter
+from collections.abc import Sequence
+from itertools import permutations
 
-import krippendorff
 import numpy as np
 import pytest
 from scipy import stats
@@ -91,31 +92,45 @@ def test_alpha_is_one_for_equal_ranks_and_negative_for_opposite_ones() -> None:
     assert alpha([Ordering(((1, 2),)), Ordering(((1, 2),))]) is None
 
 
-def test_alpha_is_the_packages() -> None:
-    generator = np.random.default_rng(1)
-    for levels in (2, 3, 7):
-        units = [generator.integers(1, levels + 1, size=generator.integers(1, 5)).tolist() for _ in range(60)]
-        values = sorted({value for unit in units for value in unit})
-        table = np.array([[unit.count(value) for value in values] for unit in units if len(unit) > 1])
-        expected = krippendorff.alpha(value_counts=table, value_domain=values, level_of_measurement="ordinal")
-        matrix = agreement.coincidences(agreement.coincidence_counts(units))
-        assert agreement.ordinal_alpha(matrix) == pytest.approx(expected)
+def alpha_of_units(units: Sequence[Sequence[float]]) -> float | None:
+    return agreement.ordinal_alpha(agreement.coincidences(agreement.coincidence_counts(units)))
+
+
+def test_alpha_of_the_published_example() -> None:
+    """Four observers and twelve units: ordinal 0.815 (Krippendorff 2011, Computing Krippendorff's alpha, part D)."""
+    observers = ("123321412...", "1233224125.3", ".3332342251.", "12332441251.")
+    units = [[float(value) for value in given if value != "."] for given in zip(*observers, strict=True)]
+    assert alpha_of_units(units) == pytest.approx(0.815, abs=5e-4)
+
+
+def test_alpha_of_two_levels_by_hand() -> None:
+    # o_12 = 1, n_1 = n_2 = 3, n = 6; of two levels every distance is the same: 1 - (n - 1) o_12 / (n_1 n_2).
+    assert alpha_of_units([[1, 1], [1, 2], [2, 2]]) == pytest.approx(1 - 5 * 1 / (3 * 3))
+
+
+def by_definition(units: Sequence[Sequence[float]]) -> float:
+    """1 - the mean distance of two values of a unit / of any two values, from all ordered pairs one by one."""
+    units = [unit for unit in units if len(unit) > 1]
+    values = [value for unit in units for value in unit]
+    counts = Counter(values)
+
+    def distance(a: float, b: float) -> float:
+        low, high = sorted((a, b))
+        return (sum(counts[level] for level in counts if low <= level <= high) - (counts[a] + counts[b]) / 2) ** 2
+
+    observed = sum(sum(distance(*pair) for pair in permutations(unit, 2)) / (len(unit) - 1) for unit in units)
+    expected = sum(distance(*pair) for pair in permutations(values, 2)) / (len(values) - 1)
+    return 1 - observed / expected
 
 
 def test_alpha_equals_the_definition() -> None:
-    """Ordinal distances between ranks, computed by Krippendorff's formula in another way."""
     tasks = [[ABC, ACB], [ABC, TIED], [ACB, ABC]]
     units = [[ordering.ranks()[pk] for ordering in orderings] for orderings in tasks for pk in (1, 2, 3)]
-    values = [value for unit in units for value in unit]
-    counts = {level: values.count(level) for level in (1, 2, 3)}
-
-    def distance(a: int, b: int) -> float:
-        low, high = sorted((a, b))
-        return (sum(counts[level] for level in range(low, high + 1)) - (counts[a] + counts[b]) / 2) ** 2
-
-    observed = sum(2 * distance(a, b) for a, b in units) / len(values)
-    expected = sum(distance(a, b) for a in values for b in values) / (len(values) * (len(values) - 1))
-    assert alpha(*tasks) == pytest.approx(1 - observed / expected)
+    assert alpha(*tasks) == pytest.approx(by_definition(units))
+    generator = np.random.default_rng(1)
+    for levels in (2, 3, 7):
+        drawn = [generator.integers(1, levels + 1, size=generator.integers(1, 5)).tolist() for _ in range(60)]
+        assert alpha_of_units(drawn) == pytest.approx(by_definition(drawn))
 
 
 def test_coincidences_of_a_unit_by_hand() -> None:

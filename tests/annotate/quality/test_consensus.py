@@ -1,10 +1,14 @@
 """The stored consensus and reliabilities: marked by judgments, computed by the job, the judgments untouched."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from annotate.labeling import queue
 from annotate.models import (
@@ -82,6 +86,36 @@ def test_a_judgment_marks_its_task_and_the_job_stores_the_consensus(cast: Cast, 
     assert 0.4 < stored.confidence < 0.9
     assert list(JudgmentRevision.objects.values()) == before
     assert consensus.refresh_due() == 0
+
+
+def test_a_project_with_more_than_the_job_can_do_keeps_no_other_waiting(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each batch of one task takes a second of the job's four; the first project has more than it can do."""
+    for number in range(9):
+        judged(pair(cast.project, number), cast.labeler, "A > B")
+    project = Project.objects.create(name="Newest", slug="newest", overlap=3)
+    project.memberships.create(user=cast.labeler, role="labeler")
+    newest = pair(project)
+    judged(newest, cast.labeler, "A > B")
+    clock = [0.0]
+    store = consensus._store
+    monkeypatch.setattr(consensus, "BATCH", 1)
+    monkeypatch.setattr(consensus, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def store_slowly(*args: Any, **values: Any) -> int:
+        clock[0] += 1.0
+        return store(*args, **values)
+
+    monkeypatch.setattr(consensus, "_store", store_slowly)
+    first = Task.objects.filter(project=cast.project).order_by("pk").first()
+    Task.objects.filter(pk=first.pk).update(consensus_stale_at=timezone.now())  # type: ignore[union-attr]
+    assert consensus.refresh_due(seconds=4.0) == 5
+    assert TaskConsensus.objects.filter(task=newest).exists()
+    # Of the first project the oldest marks: not the task that was marked again last.
+    done = TaskConsensus.objects.filter(project=cast.project).order_by("task").values_list("task", flat=True)
+    assert list(done) == [task.pk for task in Task.objects.filter(project=cast.project).order_by("pk")[1:5]]
+    assert consensus.refresh_due(seconds=60.0) == 5
 
 
 def test_a_revision_and_a_withdrawal_are_followed(cast: Cast) -> None:

@@ -21,7 +21,7 @@ from tests.conftest import ROOT, end, free_port, wait_until
 from tests.factories.cast import Cast, make_cast
 from tests.harness.openai_server import KEY, OpenAIServer, openai_server, says_nothing
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database, pytest.mark.both_databases]
 
 DOCUMENT = ROOT / "docs/gateway.md"
 PLACES = 4

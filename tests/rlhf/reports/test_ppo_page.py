@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from django.template.loader import render_to_string
 
 from annotate.errors import Refused
 from annotate.models import Prompt
@@ -45,6 +46,13 @@ def test_responses_to_the_same_prompt_stand_side_by_side(cast: Cast, run: Traini
     for part in ("Question 3?", "Before training", "Step 14", "response 3 at 14", "score 1.40"):
         assert part in shown
     assert "response 3 at 4" not in shown
+
+
+def test_a_response_of_spaces_alone_is_called_empty(cast: Cast, run: TrainingRun) -> None:
+    leave(run, line(0), line(1, response=" \n\t "))
+    assert as_user("manager", cast).get(url(cast, "run", run.pk)).content.decode().count("(empty)") == 1
+    pair = {"responses": [{"text": text, "tokens": 1, "score": 0.0} for text in ("One.", " \n ")]}
+    assert render_to_string("rlhf/report_example.html", {"example": pair}).count("This response is empty.") == 1
 
 
 def test_the_responses_of_the_step_that_became_the_model_are_always_shown(cast: Cast, run: TrainingRun) -> None:
