@@ -11,6 +11,7 @@ from benchmarks import data_files
 from tests.conftest import ROOT
 
 
+@pytest.mark.long
 @pytest.mark.any_database
 def test_the_last_line_has_the_figures_of_exports_import_and_pages() -> None:
     size = ["--rankings", "60", "--prompts", "40", "--idle-seconds", "0.5"]

@@ -13,6 +13,7 @@ from config.models import RateBucket
 from tests.conftest import ROOT
 
 
+@pytest.mark.long
 def test_the_last_line_has_the_figures_of_each_change() -> None:
     named = ["copy the project", "reopen by a filter"]
     chosen = [word for name in named for word in ("--change", name)]

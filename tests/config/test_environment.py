@@ -253,11 +253,17 @@ ODD_NAMES = [
 
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_a_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    folder = Environment({"HONE_DATA": str(tmp_path / name)}).folder("HONE_DATA", default=tmp_path)
+    assert folder == tmp_path / name
+    assert stored_secret_key(folder) == (folder / "secret_key").read_text(encoding="utf-8").strip()
+
+
+@pytest.mark.parametrize("name", ["a#b?c", "a\nb", " edge ", "\udcff"])
+def test_hone_starts_with_a_data_folder_of_any_name(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     result = start_with(tmp_path, HONE_DATA=str(folder))
     assert (result.returncode, result.stderr) == (0, "")
     assert (folder / "secret_key").exists()
-    assert Environment({"HONE_DATA": str(folder)}).folder("HONE_DATA", default=tmp_path) == folder
 
 
 def test_a_value_of_several_lines_is_refused() -> None:

@@ -75,14 +75,14 @@ def test_filters_stand_in_the_address_and_come_off_as_chips(project: Project, si
     expect(rows).to_have_count(4)
     page.get_by_label("State").select_option("complete")
     expect(rows).to_have_count(2)
-    assert "state=complete" in page.url
+    expect(page).to_have_url(re.compile("state=complete"))
     page.get_by_role("searchbox").fill("boil")
     page.get_by_role("button", name="Search").click()
     expect(page.locator(".chip")).to_have_count(2)
     assert_accessible(page)
     page.locator(".chip", has_text="State").click()
     expect(rows).to_have_count(3)
-    assert page.url.endswith("?q=boil")
+    expect(page).to_have_url(re.compile(r"/tasks/\?q=boil$"))
     rows.first.get_by_role("checkbox").check()
     page.get_by_text("Change tasks").click()
     page.locator("#change-tasks").get_by_label("Priority").fill("9")
@@ -102,10 +102,9 @@ def test_the_quality_page_by_period_leads_to_a_labeler(
     expect(charts.first.locator("output")).to_contain_text(": 4")
     assert_accessible(page)
     page.locator("select[name=language]").select_option("en")
-    with page.expect_response("**/quality/?*"):
-        page.locator("form.period button[type=submit]").click()
+    page.locator("form.period button[type=submit]").click()
+    expect(page).to_have_url(re.compile("language=en"))
     expect(page.locator(".facts dd").first).to_have_text(re.compile(r"^\s*4\b"))
-    assert "language=en" in page.url
     with page.expect_download() as download:
         page.locator("a[href*='labelers.csv']").click()
     assert download.value.suggested_filename == "kindness-labelers.csv"

@@ -123,6 +123,7 @@ def served(tmp_path: Path, process_environment: dict[str, str], people: Cast) ->
     end(served.process)
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_a_running_job_in_time_and_the_next_start_goes_on(served: Served) -> None:
     wait_until(
         lambda: workers.listening() == {"default", "cpu", "live"}, seconds=PATIENCE, what="workers to be heard of"

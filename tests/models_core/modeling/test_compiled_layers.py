@@ -77,6 +77,7 @@ def test_compiled_layers_compute_the_same(base: Path, monkeypatch: pytest.Monkey
     assert counters["stats"]["unique_graphs"] == graphs[2]  # what brings no layout is computed as ever
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile makes C++ of it, and there is no compiler (g++)")
 def test_compiled_kernels_compute_the_same(base: Path) -> None:
     """Forward: to compile the gradients' too takes twice as long."""

@@ -50,6 +50,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_sigterm_saves_and_ends_with_status_3_and_the_run_goes_on(folder: Path) -> None:
     first = stopped_at(start(folder), after="step 2/")
     assert first >= 2

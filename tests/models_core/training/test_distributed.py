@@ -181,6 +181,7 @@ def test_what_cannot_be_split_is_refused_by_all_processes_and_nothing_is_written
     assert not (folder / f"no-{name}").exists()
 
 
+@pytest.mark.long
 def test_a_refusal_of_many_processes_is_one_line_and_status_2(folder: Path) -> None:
     given = ["--data", str(folder / "corpus.txt"), "--out", str(folder / "refused"), "--device", "cpu"]
     settings = [f"--set={name}={value}" for name, value in (MUON | {"processes": 2, "precision": "fp32"}).items()]

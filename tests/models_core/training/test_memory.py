@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 SHAPES = """
 import torch
 from models_core.cli.inputs import select_device
@@ -28,6 +30,7 @@ def prepared_again(*, shapes: int, **variables: str) -> bool:
     return "create:cache_miss" in last
 
 
+@pytest.mark.long
 def test_what_was_prepared_for_shapes_that_do_not_come_again_is_let_go(monkeypatch):
     monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
     assert prepared_again(shapes=80)

@@ -1,6 +1,7 @@
 """Curves in a real browser: search, smoothing, zoom, tables, several runs overlaid, an address that shows the same."""
 
 import math
+import re
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -94,4 +95,4 @@ def test_another_run_is_laid_over_a_runs_page(cast: Cast, two: list[TrainingRun]
     page.get_by_label(f"run {two[1].pk}", exact=True).check()
     page.get_by_role("button", name="Show", exact=True).click()
     expect(chart(page, "loss").locator("output")).to_contain_text(f"run {two[1].pk} loss")
-    assert f"with={two[1].pk}" in page.url
+    expect(page).to_have_url(re.compile(f"with={two[1].pk}"))

@@ -120,6 +120,7 @@ def test_are_given_while_a_training_holds_the_other_worker_and_the_model_stays_l
     wait_until(lambda: {run.status for run in live.all()} == {"succeeded"}, what="the end of the live runs")
 
 
+@pytest.mark.long
 @pytest.mark.both_databases
 def test_whose_process_is_killed_come_from_the_next_one_and_those_cancelled_are_said_to_have_failed(
     celery_worker_process: StartWorker, cast: Cast, base: ModelVersion, chat_of_labeler: dict[str, object]

@@ -194,6 +194,7 @@ def test_a_cancelled_run_is_resumed_from_its_checkpoint_also_in_smaller_steps(ca
     assert RunFiles(run).log.read_text().count(f"step {first}/") == 1  # nothing was computed twice
 
 
+@pytest.mark.long
 def test_a_run_of_two_processes_is_cancelled_like_any_other(cast: Cast, base: ModelVersion) -> None:
     make_judgments(cast, 6)
     workers: list[int] = []
@@ -269,6 +270,7 @@ def test_a_killed_child_goes_on_from_its_checkpoint_until_its_attempts_are_used_
     assert [event.detail["attempt"] for event in interrupted.order_by("pk")] == [1, 2, 3]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("nothing_sent", "memory_left")
 def test_a_killed_process_of_two_is_told_from_a_wrong_setting_and_tried_again(cast: Cast, base: ModelVersion) -> None:
     make_judgments(cast, 6)
@@ -354,6 +356,7 @@ def test_a_queued_run_waits_while_the_disk_is_nearly_full(queued: Queued, cast: 
     assert "no prompts" in run.error
 
 
+@pytest.mark.long
 @pytest.mark.both_databases
 def test_a_run_that_was_taken_away_is_stopped_and_written_no_more(cast: Cast, base: ModelVersion) -> None:
     make_judgments(cast, 6)
@@ -369,6 +372,7 @@ def test_a_run_that_was_taken_away_is_stopped_and_written_no_more(cast: Cast, ba
     assert is_gone(groups[0])
 
 
+@pytest.mark.long
 def test_before_a_lease_runs_out_that_nobody_can_renew_the_child_saves_and_leaves(
     cast: Cast, base: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -401,6 +405,7 @@ def test_before_a_lease_runs_out_that_nobody_can_renew_the_child_saves_and_leave
     assert (run.status, run.activity) == (Status.QUEUED, "lost its worker; waiting to resume")
 
 
+@pytest.mark.long
 def test_a_child_that_was_told_to_leave_for_its_lease_is_put_back_where_the_database_is_there_again(
     cast: Cast, base: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def supervising_process(run: TrainingRun) -> int:
     return int(run.worker.rpartition("/")[2])
 
 
+@pytest.mark.long
 @pytest.mark.both_databases
 def test_a_run_whose_worker_and_supervisor_are_killed_is_lost_found_and_resumed_to_its_end(
     celery_worker_process: StartWorker, cast: Cast, base: ModelVersion
