@@ -25,7 +25,7 @@ from rlhf.runs import launch
 from rlhf.runs.planning import differences
 from rlhf.runs.planning.differences import Difference, Recipe
 from rlhf.runs.runs import Origin
-from rlhf.runs.stages import pretrain
+from rlhf.runs.stages import ppo, pretrain
 from rlhf.runs.stages.registry import STAGE_SPECS
 from rlhf.runs.storage import retention
 
@@ -97,6 +97,7 @@ class SettingsForm(forms.Form):
 
     def __init__(self, *args: Any, stage: str, given: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.stage = stage
         self.settings: type[Settings] = STAGES[stage]
         types = typing.get_type_hints(self.settings)
         for setting in self._shown():
@@ -141,6 +142,11 @@ class SettingsForm(forms.Form):
                 parse(self.settings, self.config())
             except BadInput as error:
                 raise forms.ValidationError(str(error)) from None
+        if self.stage == Stage.PPO and not self.errors:
+            try:
+                ppo.refuse_servers(self.config())
+            except Refused as error:
+                self.add_error(PREFIX + "rollouts_ahead", str(error))
         return cleaned
 
     def config(self) -> dict[str, Any]:
@@ -164,7 +170,7 @@ class RunForm(SettingsForm):
     ) -> None:
         given = presets.of(preset, stage) if preset else dict(clone.config) if clone else {}
         super().__init__(*args, stage=stage, given=differences.resolved(stage, given), **kwargs)
-        self.project, self.stage = project, stage
+        self.project = project
         self._add_origin(preset=preset, clone=clone)
         self.spec = STAGE_SPECS[stage]
         self.roles = [item.role for item in self.spec.inputs if item.is_on_pages]

@@ -34,6 +34,7 @@ from rlhf.loop.rounds.gates import GateFailed
 from rlhf.models import HumanEvaluation, Iteration, LoopSettings, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.reports.page import verdict_of
 from rlhf.runs import runs
+from rlhf.runs.stages import ppo
 
 Step = Iteration.Step
 State = Iteration.State
@@ -45,7 +46,8 @@ STAGE_OF = {Step.SFT: Stage.SFT, Step.REWARD: Stage.REWARD, Step.PPO: Stage.PPO,
 def start(*, project: Project, rounds: int, by: User | None) -> Iteration:
     """Start a round, followed by `rounds - 1` more, each when enough is judged that is new to it.
 
-    Raises Refused when one is active, nothing is judged yet, or the loop is paused.
+    Raises Refused when one is active, nothing is judged yet, the loop is paused, or its PPO needs a server that is
+    not there.
     """
     if not 1 <= rounds <= MOST_ROUNDS:
         raise Refused(_("Choose from 1 to %(most)s rounds.") % {"most": MOST_ROUNDS}, status=400)
@@ -54,6 +56,7 @@ def start(*, project: Project, rounds: int, by: User | None) -> Iteration:
     if not project.judgments.filter(Judgment.COUNTED | Judgment.ADJUDICATED).exists():
         raise Refused(_("There are no judgments to train on yet. Rank some responses first."))
     versions.base(project)
+    ppo.refuse_servers(LoopSettings.of(project).ppo_config)  # the operator may have taken the server away since
     try:
         with transaction.atomic():
             iteration = _create(project, rounds_left=rounds - 1, by=by)

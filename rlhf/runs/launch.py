@@ -68,6 +68,8 @@ def start(
     _check_texts(options, stage=stage)
     kind = STAGE_SPECS[stage].snapshot
     _check_aggregation(aggregation, kind=kind, snapshot=snapshot)
+    if stage == Stage.PPO:
+        ppo.refuse_servers(config)
     if measures:
         return measurements.start(
             project=project,
@@ -80,8 +82,6 @@ def start(
             options=options,
         )
     runs.checked_settings(settings_of(stage), config)
-    if stage == Stage.PPO:
-        ppo.refuse_servers(config)
     measurements.refuse_too_large(stage=stage, config=config, models=[*chosen.values(), *others])
     with transaction.atomic():  # a run that is refused leaves no snapshot behind
         if kind and snapshot is None:

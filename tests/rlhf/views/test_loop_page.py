@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from annotate.errors import Refused
 from annotate.models import AuditEvent, Judgment
 from rlhf.forms import LoopSettingsForm
 from rlhf.loop import loop, versions
@@ -129,6 +130,7 @@ def test_shares_are_checked_as_one_types(manager: Client, cast: Cast) -> None:
         ({"rolling_keep": "1"}, "Ensure this value is greater than or equal to 2."),
         ({"promotion": "luck"}, "Select a valid choice. luck is not one of the available choices."),
         ({"sft_config-set_epochs": "0"}, "Ensure this value is greater than"),
+        ({"ppo_config-set_rollouts_ahead": "1"}, "HONE_ROLLOUT_SERVER names none."),
     ],
 )
 def test_settings_that_cannot_be_are_refused_with_a_sentence(
@@ -140,6 +142,18 @@ def test_settings_that_cannot_be_are_refused_with_a_sentence(
     assert reply.status_code == 400
     assert sentence in reply.content.decode()
     assert not LoopSettings.objects.exists()
+
+
+def test_no_round_begins_whose_server_for_rollouts_was_taken_away(manager: Client, cast: Cast, settings: Any) -> None:
+    settings.HONE_ROLLOUT_SERVER = "http://gpu1:8000/v1"
+    changed = {"ppo_config-set_rollouts_ahead": "1"}
+    assert manager.post(url(cast, "loop_settings"), posted(cast, **changed)).status_code == 302
+    assert LoopSettings.objects.get().ppo_config == {"rollouts_ahead": 1}
+    make_judgments(cast, 2)
+    settings.HONE_ROLLOUT_SERVER = ""
+    with pytest.raises(Refused, match="HONE_ROLLOUT_SERVER names none"):
+        loop.start(project=cast.project, rounds=1, by=cast.manager)
+    assert not Iteration.objects.exists()
 
 
 def test_settings_are_saved_whole(manager: Client, cast: Cast) -> None:
