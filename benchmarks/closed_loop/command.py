@@ -5,8 +5,13 @@ pairs, as InstructGPT's did), a reward model learns from all judgments so far, a
 it, with the SFT model as the reference. The gold reward that the labelers perceive through noise, how positive a
 response sounds, says how often each round's policy is better than the SFT model on held-out prompts.
 
+With `--feedback ai` no people judge: the product's AI labeler asks a chat model on loopback about every pair in both
+orders, and a contradiction is a tie. The model perceives the same gold reward through noise, by which it names the same
+response in both orders of 73% of the pairs, although it prefers what is shown first. Those rounds are made in FOLDER/ai
+and take what both begin from out of FOLDER; let one end before the other begins.
+
 Everything is made by the commands of models_core, in FOLDER, and what is there is not made again: a benchmark that was
-interrupted goes on, and one can grow by seeds. Every round appends a line to FOLDER/results.jsonl; `--chart FILE` draws
+interrupted goes on, and one can grow by seeds. Every round appends a line to results.jsonl; `--chart FILE` draws
 them as SVG.
 """
 
@@ -23,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import results
-from benchmarks.closed_loop import chart
+from benchmarks.closed_loop import ai_judge, chart
 from benchmarks.gold_reward import labelers, prompts, proxies, stages
 from benchmarks.gold_reward.golds import Positivity, Scores
 from benchmarks.gold_reward.stages import Row, Settings
@@ -37,6 +42,7 @@ USUAL: Settings = {
 }
 RESPONSES, LABELERS = 4, 2
 SAMPLE_SEED = 5000
+PEOPLE, AI = "people", "ai"
 
 
 @dataclass(frozen=True)
@@ -51,16 +57,18 @@ class Start:
 def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
-    settings = stages.settings(options, parser, usual=USUAL)
+    is_ai = options.feedback == AI
+    settings = stages.settings(options, parser, usual={**USUAL, "judge": ai_judge.USUAL} if is_ai else USUAL)
     labelers.set_up()
-    path = options.folder / "results.jsonl"
+    path = _own_folder(options) / "results.jsonl"
+    key = {"settings": _as_text(settings), "labelled": options.labelled}
+    key |= {"position_bias": options.position_bias} if is_ai else {}
     start = _prepared(options, settings)
     for seed in options.seeds:
         for number in range(1, options.rounds + 1):
-            key = {"seed": seed, "round": number, "settings": _as_text(settings), "labelled": options.labelled}
-            if not results.has(path, key):
-                results.append(path, key | _round(number, seed, start=start, options=options, settings=settings))
-    key = {"settings": _as_text(settings), "labelled": options.labelled}
+            asked = {"seed": seed, "round": number, **key}
+            if not results.has(path, asked):
+                results.append(path, asked | _round(number, seed, start=start, options=options, settings=settings))
     rows = [row for row in results.read(path) if key.items() <= row.items() and row["seed"] in options.seeds]
     rows = sorted((row for row in rows if row["round"] <= options.rounds), key=lambda row: (row["seed"], row["round"]))
     print(table(rows))
@@ -83,9 +91,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--held-out", type=int, default=100, metavar="N", help="prompts to measure on")
     parser.add_argument("--policy-prompts", type=int, default=400, metavar="N")
     parser.add_argument("--longest", type=int, default=200, metavar="N", help="characters of a prompt")
+    parser.add_argument("--feedback", choices=(PEOPLE, AI), default=PEOPLE, help="who judges")
+    parser.add_argument(
+        "--position-bias", type=float, default=0.5, metavar="B", help="of the AI, in logits for what is shown first"
+    )
     parser.add_argument("--chart", type=Path, metavar="FILE", help="an .svg of the rounds")
-    stages.settings_option(parser, stages=tuple(USUAL))
+    stages.settings_option(parser, stages=(*USUAL, "judge"))
     return parser
+
+
+def _own_folder(options: argparse.Namespace) -> Path:
+    folder: Path = options.folder
+    return folder / AI if options.feedback == AI else folder
 
 
 def _prepared(options: argparse.Namespace, settings: Settings) -> Start:
@@ -102,16 +119,30 @@ def _prepared(options: argparse.Namespace, settings: Settings) -> Start:
 
 def _round(number: int, seed: int, *, start: Start, options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """Sample, judge, train and measure; the round before must be there."""
-    folder = options.folder / f"seed-{seed}"
+    folder = _own_folder(options) / f"seed-{seed}"
+    # Whoever judges, the first round is about the same responses of the SFT model.
+    drawn = options.folder / f"seed-{seed}" if number == 1 else folder
     policy = options.model if number == 1 else str(folder / f"policy-{number - 1}")
     sampled = proxies.responses(
-        stages.write_rows(folder / f"prompts-{number}.jsonl", start.prompts[number - 1]),
-        out=folder / f"sampled-{number}.jsonl",
+        stages.write_rows(drawn / f"prompts-{number}.jsonl", start.prompts[number - 1]),
+        out=drawn / f"sampled-{number}.jsonl",
         model=policy,
         samples=RESPONSES,
         settings={**settings["sample"], "seed": SAMPLE_SEED + 100 * seed + number},
     )
-    judged, agreement = judgments(sampled, noise=_noise(options.folder, sampled), seed=100 * seed + number)
+    noise = _noise(options, sampled)
+    if options.feedback == AI:
+        judged, facts = ai_judge.judgments(
+            drawn / f"sampled-{number}.jsonl",
+            out=folder / f"verdicts-{number}.jsonl",
+            served_from=_own_folder(options),
+            noise=noise,
+            bias=options.position_bias,
+            settings={**settings["judge"], "seed": 100 * seed + number},
+        )
+    else:
+        judged, agreement = judgments(sampled, noise=noise, seed=100 * seed + number)
+        facts = {"agreement": agreement}
     stages.write_rows(folder / f"judgments-{number}.jsonl", judged)
     learned = [row for each in range(1, number + 1) for row in stages.read(folder / f"judgments-{each}.jsonl")]
     known = proxies.ranked(stages.read(options.folder / "sft.responses.jsonl"), Positivity())
@@ -144,7 +175,7 @@ def _round(number: int, seed: int, *, start: Start, options: argparse.Namespace,
         shutil.rmtree(used, ignore_errors=True)
     return {
         "judgments": len(learned),
-        "agreement": agreement,
+        **facts,
         "reward_accuracy": trained["accuracy"],
         "kl": divergence(run),
         "gold": fmean(score for own in scores for score in own),
@@ -185,11 +216,14 @@ def judgments(rows: Sequence[Row], *, noise: float, seed: int) -> tuple[list[dic
     return found, same / pairs
 
 
-def _noise(folder: Path, rows: Sequence[Row]) -> float:
+def _noise(options: argparse.Namespace, rows: Sequence[Row]) -> float:
     """Calibrated once, on the first responses that are judged, and kept: people don't change as the policy does."""
-    kept = folder / "noise.json"
+    kept = _own_folder(options) / "noise.json"
     if not kept.exists():
-        stages.write(kept, json.dumps(labelers.calibrated(Positivity().scores(rows))))
+        scores = Positivity().scores(rows)
+        is_ai = options.feedback == AI
+        noise = ai_judge.calibrated(scores, bias=options.position_bias) if is_ai else labelers.calibrated(scores)
+        stages.write(kept, json.dumps(noise))
     return float(json.loads(kept.read_text(encoding="utf-8")))
 
 
@@ -203,8 +237,9 @@ def _as_text(settings: Settings) -> dict[str, dict[str, str]]:
 
 
 def table(rows: Sequence[Row]) -> str:
+    agree = "same in both orders" if rows and "right" in rows[0] else "labelers agree"
     lines = [
-        "| seed | round | judgments | labelers agree | reward accuracy | KL, nats | gold win rate | 95% interval |",
+        f"| seed | round | judgments | {agree} | reward accuracy | KL, nats | gold win rate | 95% interval |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:

@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 Settings = Mapping[str, Mapping[str, Any]]
 """Of every stage by its name: settings by theirs."""
 
-RESUMED = ("reward", "ppo", "sample", "score")
+RESUMED = ("reward", "ppo", "sample", "score", "judge")
 
 
 def run(command: str, *, out: Path, settings: Mapping[str, Any], **given: Path | str | int) -> dict[str, Any]:
