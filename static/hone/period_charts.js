@@ -67,11 +67,17 @@ const settings = (figure, data, width, show) => {
   };
 };
 
+// uPlot lists every chart for its listeners until it is destroyed.
+const forget = (figure) => {
+  drawn.get(figure)?.destroy();
+  drawn.delete(figure);
+};
+
 const draw = (figure) => {
   const plot = figure.querySelector(".plot");
   const output = figure.querySelector("output");
   const { rows, data } = read(figure);
-  plot.replaceChildren();
+  forget(figure);
   if (!rows.length) return;
   const show = (at) => { output.textContent = described(rows[at ?? rows.length - 1]); };
   plot.hidden = false;
@@ -80,7 +86,7 @@ const draw = (figure) => {
 };
 
 const drawAll = () => {
-  for (const figure of [...drawn.keys()]) if (!figure.isConnected) drawn.delete(figure);
+  for (const figure of [...drawn.keys()]) if (!figure.isConnected) forget(figure);
   document.querySelectorAll("figure[data-chart]").forEach(draw);
 };
 

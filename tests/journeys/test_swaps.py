@@ -4,7 +4,7 @@ and a task that comes back is the one that it was."""
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Request, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from annotate.labeling import queue
 from annotate.models import Assignment, ChatTurn, QueueCursor, Task
@@ -264,3 +264,54 @@ class TestKeysOfWriting:
         expect(hint).to_have_text("Ctrl+Enter")
         press(page, "Escape")
         expect(hint).to_have_text("Enter")
+
+
+def test_a_submitted_task_leaves_the_browsers_memory(cast: Cast, tasks: list[Any], sign_in: SignIn) -> None:
+    page = start(sign_in)
+    page.evaluate("() => { globalThis.formerly = new WeakRef(document.getElementById('work')); }")
+    for _ in range(2):  # the one that undo would bring back may stay
+        settled(page)
+        with page.expect_response("**/submit"):
+            press(page, "2 1 3 4 Enter")
+        saved(page)
+    memory = page.context.new_cdp_session(page)
+
+    def is_gone() -> bool:
+        memory.send("HeapProfiler.collectGarbage")
+        return page.evaluate("() => globalThis.formerly.deref() === undefined") is True
+
+    wait_until(is_gone)
+
+
+def test_a_task_that_is_fetched_ahead_and_comes_with_the_receipt_too_is_shown_once(
+    cast: Cast, tasks: list[Any], sign_in: SignIn
+) -> None:
+    page = sign_in("labeler", at="about:blank")
+    held_back: list[Route] = []
+    free: list[bool] = []
+
+    def hold(route: Route) -> None:
+        if free:
+            route.continue_()
+        else:
+            held_back.append(route)
+
+    page.route("**/work/ahead", hold)
+    page.route("**/submit", hold)
+    with page.expect_request("**/work/ahead"):
+        page.goto("/p/kindness/work/")
+    settled(page)
+    with page.expect_request("**/submit"):
+        press(page, "2 1 3 4 Enter")
+    free.append(True)
+    ahead, submitted = held_back
+    with page.expect_response("**/work/ahead"):
+        ahead.continue_()
+    submitted.continue_()
+    saved(page)
+    second = on_screen(page)
+    settled(page)
+    press(page, "2 1 3 4 Enter")
+    expect(page.locator("#work")).not_to_have_attribute("data-task", str(second))
+    saved(page)
+    assert on_screen(page) not in (second, 0)

@@ -137,15 +137,16 @@ export class Board {
       chip.textContent = response.dataset.letter;
       return [response, chip];
     }));
+  }
+
+  enter() {
     const mark = (on) => this.form.classList.toggle("dragging", on);
-    for (const tier of this.form.querySelectorAll(".tier ul")) {
-      Sortable.create(tier, {
-        group: "responses", animation: 0, onStart: () => mark(true), onEnd: () => mark(false),
-        onAdd: (event) => this.dropped(event.item, tier),
-      });
-    }
+    this.draggable = [...this.form.querySelectorAll(".tier ul")].map((tier) => Sortable.create(tier, {
+      group: "responses", animation: 0, onStart: () => mark(true), onEnd: () => mark(false),
+      onAdd: (event) => this.dropped(event.item, tier),
+    }));
     // A whole response is dragged by its head. What travels is a copy; the response stays where it is.
-    Sortable.create(this.form.querySelector(".responses"), {
+    this.draggable.push(Sortable.create(this.form.querySelector(".responses"), {
       group: { name: "responses", pull: "clone", put: false }, sort: false, animation: 0,
       draggable: ".response", handle: ".response > header", filter: "input, label, button", preventOnFilter: false,
       forceFallback: true, fallbackOnBody: true, fallbackClass: "dragged", fallbackTolerance: 4,
@@ -153,7 +154,13 @@ export class Board {
       onClone: () => { this.before = new Map(this.responses.map((response) => [response, this.rank(response)])); },
       // After Sortable has finished with what it moved.
       onEnd: ({ item, to }) => { mark(false); setTimeout(() => this.putBack(item, to)); },
-    });
+    }));
+  }
+
+  // Sortable lists every element that it was given until it is told to let go: each task of the day would stay in
+  // memory with all of its page.
+  leave() {
+    for (const each of this.draggable) each.destroy();
   }
 
   // Sortable has put the response itself into the tier and a copy into its place, and two radio buttons of one name

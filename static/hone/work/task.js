@@ -45,12 +45,14 @@ export class Task {
   // Another task is on the screen from now on; this one may come back, bound to its form as it is.
   leave() {
     if (!this.form) return;
+    this.kind.leave?.();
     this.noteSeconds();
     this.isAway = true;
     if (this.draft.dirty && !this.draft.ended) this.draft.save();
   }
 
   enter() {
+    this.kind.enter?.();
     if (!this.form || !this.isAway) return;
     this.isAway = false;
     this.countedUntil = performance.now();

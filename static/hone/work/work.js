@@ -81,6 +81,8 @@ const begin = ({ focus = false } = {}) => {
   former?.leave();
   draftState.textContent = "";
   hideChoice();
+  // Fetched before the submit that has put the same task on the screen: a second copy would come after it.
+  if (ahead?.dataset.task === now.dataset.task) ahead = null;
   task = bound.get(now) ?? taskOf(now);
   bound.set(now, task);
   task.enter();
