@@ -80,7 +80,10 @@ def _keep(request: ProjectRequest, form: ImportForm) -> HttpResponse:
     except Refused as refusal:
         form.add_error("file", str(refusal))
         return _page(request, form=form, status=refusal.status)
-    messages.success(request, _("The file is here and is imported in the background. You may leave this page."))
+    if options["dry_run"]:
+        messages.success(request, _("The file is here and is checked in the background. You may leave this page."))
+    else:
+        messages.success(request, _("The file is here and is imported in the background. You may leave this page."))
     return redirect("annotate:prompts", request.project.slug)
 
 
@@ -93,7 +96,12 @@ def import_from_hub(request: ProjectRequest) -> HttpResponse:
         return _page(request, form=ImportForm(), hub_form=form, status=400)
     options = form.options | {"dry_run": "check" in request.POST}
     uploads.keep_source(project=request.project, by=request.user, source=form.source, options=options)
-    messages.success(request, _("Asked for. It is fetched and imported in the background; you may leave this page."))
+    if options["dry_run"]:
+        messages.success(request, _("Asked for. It is fetched and checked in the background; you may leave this page."))
+    else:
+        messages.success(
+            request, _("Asked for. It is fetched and imported in the background; you may leave this page.")
+        )
     return redirect("annotate:prompts", request.project.slug)
 
 

@@ -18,6 +18,9 @@ class ExpectedErrorFilter(logging.Filter):
                 reason = " ".join(str(error).split()) or type(error).__name__
                 record.msg, record.args = "%s (%s)", (record.getMessage(), reason)
                 record.exc_info = record.exc_text = None
+                if type(error).__name__ == "HashingBusy":
+                    # Planned: the person is asked to try again, and nobody has anything to repair.
+                    record.levelno, record.levelname = logging.WARNING, "WARNING"
         return True
 
 

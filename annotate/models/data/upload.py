@@ -60,6 +60,11 @@ class Upload(LeasedJob):
         return [part[:20] for name in ("config", "split", "revision") if (part := self.hub.get(name))]
 
     @property
+    def is_check(self) -> bool:
+        """Whether the file is only checked: nothing is written."""
+        return bool(self.options.get("dry_run"))
+
+    @property
     def is_fetched_now(self) -> bool:
         """Whether the job still fetches files: no row was read yet."""
         return bool(self.hub) and not self.rows_checked and not self.progress

@@ -35,7 +35,8 @@ def _method_learning_rate(fields: Mapping[str, "dataclasses.Field[Any]"], given:
         return {}
     defaults: dict[str, Any] = {name: fields[name].default for name in ("method", "learning_rate")}
     factor = LEARNING_RATE_FACTORS[given["method"]] / LEARNING_RATE_FACTORS[defaults["method"]]
-    return {"learning_rate": min(defaults["learning_rate"] * factor, 1.0)}
+    # Products of decimal fractions come out as 0.0006000000000000001, which people would read on pages.
+    return {"learning_rate": min(float(f"{defaults['learning_rate'] * factor:.12g}"), 1.0)}
 
 
 def _parse_value(field: "dataclasses.Field[Any]", kind: type, value: Any) -> Any:

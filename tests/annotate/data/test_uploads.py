@@ -154,6 +154,26 @@ def test_progress_is_shown_and_a_cancelled_import_leaves_nothing(cast, manager, 
     assert (Prompt.with_unfinished.count(), kept()) == (0, [])
 
 
+def test_a_file_that_is_only_checked_is_not_said_to_be_imported(cast, manager, monkeypatch):
+    send_in(manager, check="yes")
+    assert "is checked in the background" in manager.get(PAGE).content.decode()
+    monkeypatch.setattr(uploads, "REPORT_SECONDS", 0.0)
+    pages = []
+    check = imports._check
+
+    def look(*arguments, **named):
+        check(*arguments, **named)
+        pages.append(polled(manager))
+
+    monkeypatch.setattr(imports, "_check", look)
+    tasks.import_upload(Upload.objects.get().pk)
+    assert "Being checked" in pages[0]
+    assert "Being imported" not in pages[0]
+    assert "2500 rows checked so far; nothing is written." in pages[0]
+    assert "Cancel the check" in pages[0]
+    assert "Checked only; nothing was written." in polled(manager)
+
+
 def test_a_waiting_file_is_cancelled_at_once_and_only_by_managers_of_its_project(cast, manager):
     event_outbox.listen(cast.project, ["import.finished"])
     send_in(manager)

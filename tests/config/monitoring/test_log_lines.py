@@ -7,10 +7,12 @@ import sys
 from typing import Any
 
 import pytest
+from django.contrib.auth import hashers
 from django.test import Client, RequestFactory
 
 from config import celery
 from config.monitoring import log_lines
+from config.security.password_hashing import HashingBusy
 from config.web.edge import EdgeMiddleware
 from config.web.log_filters import ExpectedErrorFilter
 from rlhf import tasks
@@ -66,6 +68,23 @@ def test_a_refusal_is_one_line_without_a_trace(cast: Cast, client: Client, noted
     reason = "Two-step sign-in is reset by an administrator of this site."
     assert line == f"Forbidden (Permission denied): {path} ({reason})"
     assert not [one for one in noted.records if one.exc_info]
+
+
+def test_one_sign_in_too_many_at_once_is_a_warning(
+    client: Client, noted: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, db: None
+) -> None:
+    def busy(*_: object) -> str:
+        raise HashingBusy
+
+    noted.handler.addFilter(ExpectedErrorFilter())
+    client.raise_request_exception = False
+    monkeypatch.setattr(hashers.MD5PasswordHasher, "encode", busy)
+    assert client.post("/accounts/login/", {"login": "somebody", "password": "wrong"}).status_code == 503
+    (line,) = [one for one in noted.records if one.name == "django.request"]
+    assert (line.levelname, line.getMessage()) == (
+        "WARNING",
+        "Service Unavailable: /accounts/login/ (HashingBusy)",
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from models_core.contract.errors import BadInput
 from models_core.contract.settings import STAGES, PPOConfig, RewardConfig, SampleConfig, SFTConfig, parse, renamed
+from models_core.contract.settings.training import LEARNING_RATE_FACTORS
 
 
 def test_texts_become_numbers_and_truths():
@@ -127,3 +128,9 @@ def test_reading_settings_and_rows_loads_no_torch():
         "found = any(name in sys.modules for name in ('torch', 'transformers', 'numpy'));sys.exit(found)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("stage", [RewardConfig, SFTConfig, PPOConfig])
+def test_a_methods_learning_rate_is_the_number_that_people_would_write(stage):
+    rates = [str(parse(stage, {"method": method}).learning_rate) for method in LEARNING_RATE_FACTORS]
+    assert max(map(len, rates)) <= 8, rates
