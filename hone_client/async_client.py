@@ -152,6 +152,9 @@ class AsyncProject:
     async def start_run(self, stage: str, **wanted: Any) -> Run:
         return await asyncio.to_thread(self._project.start_run, stage, **wanted)
 
+    async def measure(self, model: int, file: str | Path, **wanted: Any) -> Run:
+        return await asyncio.to_thread(self._project.measure, model, file, **wanted)
+
     async def run(self, number: int) -> Run:
         return await asyncio.to_thread(self._project.run, number)
 

@@ -1,6 +1,7 @@
 """A project's exports, a labeler's tasks and chats, and runs."""
 
 import hashlib
+import json
 import time
 import uuid
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from urllib.parse import quote
 
 from hone_client.records import Chat, ChatAction, NextTask, Run, Snapshot, Submitted, Task
 from hone_client.tables import to_dataset
-from hone_client.transport import HoneError, Transport
+from hone_client.transport import Form, HoneError, Transport
 
 if TYPE_CHECKING:
     import datasets
@@ -147,6 +148,14 @@ class Work:
     def start_run(self, stage: str, *, key: str = "", **wanted: Any) -> Run:
         """Queue a run: `config={…}`, `inputs={role: model}`, `snapshot=…`. With the same key it is the same run."""
         return cast(Run, self.call("POST", "/runs", body={"stage": stage, **wanted}, key=key or str(uuid.uuid4())))
+
+    def measure(self, model: int, file: str | Path, *, key: str = "", **settings: Any) -> Run:
+        """Queue a measurement of a model on a file of JSON lines or text, gzipped or not, with settings of `evaluate`.
+
+        With the same key it is the same run.
+        """
+        body = Form(Path(file), config=json.dumps(settings))
+        return cast(Run, self.call("POST", f"/models/{model}/benchmarks", body=body, key=key or str(uuid.uuid4())))
 
     def run(self, number: int) -> Run:
         return cast(Run, self.call("GET", f"/runs/{number}"))

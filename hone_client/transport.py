@@ -2,11 +2,14 @@
 
 import http.client
 import json
+import re
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Any
 
 MOST_TRIES = 5
@@ -21,6 +24,25 @@ class HoneError(Exception):
     def __init__(self, status: int, detail: str, errors: list[dict[str, str]] | None = None) -> None:
         super().__init__(f"{detail} ({status})")
         self.status, self.detail, self.errors = status, detail, errors or []
+
+
+class Form:
+    """A body of fields and a file, as a page's form sends them."""
+
+    def __init__(self, file: Path, **fields: str) -> None:
+        self.file, self.fields = file, fields
+
+    def encoded(self) -> tuple[str, bytes]:
+        """(content type, body); the file is in memory."""
+        boundary = uuid.uuid4().hex
+        name = re.sub(r"[\r\n]", " ", self.file.name)
+        name = re.sub(r'([\\"])', r"\\\1", name)
+        parts = [f'name="{field}"\r\n\r\n{value}'.encode() for field, value in self.fields.items()]
+        head = f'name="file"; filename="{name}"\r\nContent-Type: application/octet-stream\r\n\r\n'
+        parts.append(head.encode() + self.file.read_bytes())
+        before = f"--{boundary}\r\nContent-Disposition: form-data; ".encode()
+        body = b"".join(before + part + b"\r\n" for part in parts)
+        return f"multipart/form-data; boundary={boundary}", body + f"--{boundary}--\r\n".encode()
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -59,7 +81,9 @@ class Transport:
         address = f"{self.url}/api/v1{path}" + (f"?{urllib.parse.urlencode(chosen)}" if chosen else "")
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
         data = None
-        if body is not None:
+        if isinstance(body, Form):
+            headers["Content-Type"], data = body.encoded()
+        elif body is not None:
             headers["Content-Type"], data = "application/json", json.dumps(body).encode()
         elif method != "GET":
             data = b""

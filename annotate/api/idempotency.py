@@ -4,6 +4,7 @@ With another body or address the key is refused (422). A key is kept for a day.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -107,5 +108,15 @@ def _taken_over(earlier: IdempotentRequest) -> bool:
 
 def _fingerprint(request: ApiRequest) -> str:
     digest = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode())
-    digest.update(request.body)
+    if request.content_type == "multipart/form-data":
+        # Read already, and parted by another line each time.
+        for name, values in sorted(request.POST.lists()):
+            digest.update(json.dumps([name, values]).encode())
+        for name in sorted(request.FILES):
+            for file in request.FILES.getlist(name):
+                digest.update(json.dumps([name, file.name, file.size]).encode())
+                for block in file.chunks():  # from the beginning
+                    digest.update(block)
+    else:
+        digest.update(request.body)
     return digest.hexdigest()

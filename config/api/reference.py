@@ -77,10 +77,13 @@ def docs(request: HttpRequest) -> HttpResponse:
 
 def _fields(operation: dict[str, Any]) -> list[dict[str, Any]]:
     """The fields of an operation's body."""
-    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
-    if content is None:
+    content = operation.get("requestBody", {}).get("content", {})
+    if not content:
         return []
-    schema = document()["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+    ((_kind, about),) = content.items()
+    schema = about["schema"]
+    if "$ref" in schema:
+        schema = document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     required = schema.get("required", [])
     return [
         {"name": name, "required": name in required, "description": about.get("description", "")}

@@ -28,8 +28,9 @@ ENVELOPE_BYTES = 2**20
 UPLOADS = {
     "annotate:import": LARGEST_UPLOAD + ENVELOPE_BYTES,
     "rlhf:benchmark": LARGEST_BENCHMARK + ENVELOPE_BYTES,
+    "api:measure_model": LARGEST_BENCHMARK + ENVELOPE_BYTES,
 }
-"""Pages that take files, with the most bytes of a request."""
+"""Addresses that take files, with the most bytes of a request."""
 
 COSTLY = {
     "annotate:preview": Limit(burst=60, interval=1),
@@ -54,6 +55,7 @@ COSTLY = {
     "api:import_rows": Limit(burst=120, interval=1),
     "api:request_snapshot": Limit(burst=10, interval=30),
     "api:start_run": Limit(burst=20, interval=15),
+    "api:measure_model": Limit(burst=20, interval=15),
 }
 """POSTs that cost seconds of a processor or start jobs, for each person."""
 API_REQUESTS = Limit(burst=600, interval=0.05)

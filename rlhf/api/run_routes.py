@@ -58,7 +58,7 @@ class RunIn(Schema):
 
     model_config = ConfigDict(extra="forbid")
     stage: str = Field(max_length=10)
-    config: dict[str, Any] = Field(default_factory=dict, max_length=200, description="Settings, see docs/training.md.")
+    config: dict[str, Any] = Field(default_factory=dict, max_length=200, description="Settings, see docs/runs.md.")
     inputs: dict[Role, int] = Field(default_factory=dict, description="{role: number of a model}")
     snapshot: int | None = None
     aggregation: str = Field("", max_length=9)
@@ -84,7 +84,7 @@ class MetricQuery(PageQuery):
 def list_runs(request: ApiRequest, wanted: Query[RunQuery]) -> dict[str, Any]:
     filters = RunFilters(project=request.project, stage=wanted.stage or "", status=wanted.status or "")
     found = filters.runs().select_related("created_by").prefetch_related("run_inputs__version")
-    return page(found, wanted, _run)
+    return page(found, wanted, run_out)
 
 
 @router.post("/projects/{slug:slug}/runs", response={201: RunOut}, summary="Start a run", openapi_extra=HEADER)
@@ -99,20 +99,20 @@ def start_run(request: ApiRequest, data: RunIn) -> Status:
         given["snapshot"] = access.load(request, Snapshot, pk=data.snapshot)
     ensemble = [inputs.pop(Role.ENSEMBLE.value)] if Role.ENSEMBLE.value in inputs else []
     found = launch.start(project=request.project, by=request.user, inputs=inputs, ensemble=ensemble, **given)
-    return Status(201, _run(found))
+    return Status(201, run_out(found))
 
 
 @router.get("/projects/{slug:slug}/runs/{int:run_id}", response=RunOut, summary="A run")
 @within_project(Capability.TRAIN)
 def read_run(request: ApiRequest, run_id: int) -> dict[str, Any]:
-    return _run(access.load(request, TrainingRun, pk=run_id))
+    return run_out(access.load(request, TrainingRun, pk=run_id))
 
 
 @router.post("/projects/{slug:slug}/runs/{int:run_id}/cancel", response=RunOut, summary="Cancel a run")
 @within_project(Capability.TRAIN)
 def cancel_run(request: ApiRequest, run_id: int) -> dict[str, Any]:
     runs.request_cancel(run=access.load(request, TrainingRun, pk=run_id), by=request.user)
-    return _run(access.load(request, TrainingRun, pk=run_id))
+    return run_out(access.load(request, TrainingRun, pk=run_id))
 
 
 @router.get("/projects/{slug:slug}/runs/{int:run_id}/metrics", response=Page[MetricOut], summary="Metrics of a run")
@@ -124,7 +124,7 @@ def list_metrics(request: ApiRequest, run_id: int, wanted: Query[MetricQuery]) -
     return page(found, wanted, lambda row: {"name": row.name, "step": row.step, "value": finite(row.value)})
 
 
-def _run(run: TrainingRun) -> dict[str, Any]:
+def run_out(run: TrainingRun) -> dict[str, Any]:
     copied = ("stage", "status", "progress", "activity", "seed", "created_at", "started_at", "finished_at")
     return {
         **{name: getattr(run, name) for name in copied},

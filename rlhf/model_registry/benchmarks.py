@@ -6,7 +6,9 @@ A reward model is measured on rankings and pairs, a language model on demonstrat
 import logging
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from annotate.artefacts import folders
 from annotate.artefacts.bucket import StorageFault
 from annotate.data import uploads
 from annotate.errors import Refused
+from annotate.formats import files
+from annotate.formats.files import GZIP_MAGIC, BadFile
 from annotate.models import User
 from models_core.contract.errors import BadInput, RowError
 from models_core.contract.rows import records, row_parser
@@ -31,51 +35,109 @@ from rlhf.runs.storage import run_artefacts
 log = logging.getLogger(__name__)
 
 LARGEST = 64 * 2**20
+LARGEST_UNFOLDED = 256 * 2**20
+"""Bytes that a gzipped file may hold: the rows are in the memory of the run."""
 SUFFIXES = (".jsonl", ".json", ".txt")
+GZIP = ".gz"
+ACCEPTED = (*SUFFIXES, *(suffix + GZIP for suffix in SUFFIXES))
 LONGEST_NAME = 120
 """Bytes of a file's name without its suffix."""
-SAMPLE_BYTES = 2**20
+SAMPLE_BYTES = BLOCK = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptFile:
+    """An uploaded file, unpacked, in a folder of its own; `sha256` of what it holds."""
+
+    version: ModelVersion
+    path: Path
+    sha256: str
 
 
 def start(version: ModelVersion, *, file: UploadedFile, config: Mapping[str, Any], by: User | None) -> TrainingRun:
     """Queue the measurement. Raises Refused for a file that can't be measured on, settings and limits."""
-    name = file_name(file.name or "")
+    with kept_file(version, file) as kept:
+        run = enqueue(kept, config=config, by=by)
+    publish(run)
+    return run
+
+
+@contextmanager
+def kept_file(version: ModelVersion, file: UploadedFile) -> Iterator[KeptFile]:
+    """The file as it will be measured on, written and checked; what nobody moved elsewhere is removed. Raises Refused.
+
+    Nothing of it takes the lock of the database: to write and hash a file takes a second.
+    """
+    given = file_name(file.name or "")
     if (file.size or 0) > LARGEST:
-        raise Refused(
-            _("The file is larger than %(size)s MB. Measure on a part of it, or by the command evaluate.")
-            % {"size": LARGEST // 2**20},
-            status=413,
-        )
-    runs.refuse_too_many(version.project)
+        raise _too_large()
     # What a killed process leaves there is removed (annotate.data.uploads.remove_forgotten).
-    kept = settings.HONE_DATA / uploads.FOLDER / secrets.token_hex(16) / name
+    path = settings.HONE_DATA / uploads.FOLDER / secrets.token_hex(16) / given
     try:
-        uploads.write(file, kept)
-        sha256 = file_sha256(kept)
-        check(kept, version)
-        run, files = _enqueue(version, kept, options={"file": name, "sha256": sha256}, config=config, by=by)
+        uploads.write(file, path)
+        if path.suffix == GZIP:
+            path = _unfolded(path)
+        sha256 = file_sha256(path)
+        check(path, version)
+        yield KeptFile(version=version, path=path, sha256=sha256)
     except OSError as error:
         raise Refused(
             _("The file can’t be kept: %(reason)s. Nothing was started.") % {"reason": error.strerror or error},
             status=507,
         ) from None
     finally:
-        shutil.rmtree(kept.parent, ignore_errors=True)
+        shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def _too_large() -> Refused:
+    return Refused(
+        _("The file is larger than %(size)s MB. Measure on a part of it, or by the command evaluate.")
+        % {"size": LARGEST // 2**20},
+        status=413,
+    )
+
+
+def _unfolded(packed: Path) -> Path:
+    """The file beside it that a gzipped one holds; the packed one is removed. Raises Refused."""
+    target, size = packed.with_suffix(""), 0
+    with packed.open("rb") as file:
+        if file.read(len(GZIP_MAGIC)) != GZIP_MAGIC:
+            raise Refused(
+                _("%(file)s is not compressed by gzip, as its name says.") % {"file": packed.name}, status=400
+            )
+    with target.open("wb") as out:
+        for block in _blocks(packed):
+            size += len(block)
+            if size > LARGEST_UNFOLDED:
+                raise Refused(
+                    _("%(file)s holds more than %(size)s MB. Measure on a part of it, or by the command evaluate.")
+                    % {"file": packed.name, "size": LARGEST_UNFOLDED // 2**20},
+                    status=413,
+                )
+            out.write(block)
+    packed.unlink()
+    return target
+
+
+def _blocks(packed: Path) -> Iterator[bytes]:
     try:
-        run_artefacts.publish_inputs(files, heartbeat=folders.silent)
-    except (StorageFault, OSError) as error:  # a worker of this host needs none, and publishes it too
-        log.warning("The file of run %s could not be published: %s", run.pk, error)
-    return run
+        with files.opened(packed) as content:
+            while block := content.read(BLOCK):
+                yield block
+    except BadFile as error:
+        raise Refused(str(error), status=400) from None
 
 
 def file_name(given: str) -> str:
-    """The base name, as every file system holds it. Raises Refused for another suffix than SUFFIXES."""
+    """The base name, as every file system holds it. Raises Refused for another suffix than ACCEPTED."""
     base = given.replace("\\", "/").rpartition("/")[2]
-    stem, dot, suffix = "".join(letter for letter in base if letter.isprintable()).rpartition(".")
+    name = "".join(letter for letter in base if letter.isprintable())
+    packed = GZIP if name.lower().endswith(GZIP) else ""
+    stem, dot, suffix = name[: len(name) - len(packed)].rpartition(".")
     if f"{dot}{suffix.lower()}" not in SUFFIXES:
-        raise Refused(_("Choose a file of one of these kinds: %(kinds)s.") % {"kinds": ", ".join(SUFFIXES)}, status=400)
+        raise Refused(_("Choose a file of one of these kinds: %(kinds)s.") % {"kinds": ", ".join(ACCEPTED)}, status=400)
     short = stem.strip(" .").encode("utf-8", "ignore")[:LONGEST_NAME].decode("utf-8", "ignore")
-    return f"{short or 'file'}.{suffix.lower()}"
+    return f"{short or 'file'}.{suffix.lower()}{packed}"
 
 
 def check(path: Path, version: ModelVersion) -> None:
@@ -130,26 +192,33 @@ def _empty(path: Path) -> Refused:
     return Refused(_("%(file)s is empty.") % {"file": path.name}, status=400)
 
 
-def _enqueue(
-    version: ModelVersion, kept: Path, *, options: Mapping[str, Any], config: Mapping[str, Any], by: User | None
-) -> tuple[TrainingRun, RunFiles]:
-    """Who finds the run finds its file: it is moved before the row can be seen."""
-    files = None
+def enqueue(kept: KeptFile, *, config: Mapping[str, Any], by: User | None) -> TrainingRun:
+    """Who finds the run finds its file: it is moved before the row can be seen. Raises Refused."""
+    runs.refuse_too_many(kept.version.project)
+    run_files = None
     try:
         with transaction.atomic():
             run = runs.enqueue(
-                project=version.project,
+                project=kept.version.project,
                 stage=Stage.BENCHMARK,
                 config=config,
-                options=options,
-                inputs={RunInput.Role.MODEL: version},
+                options={"file": kept.path.name, "sha256": kept.sha256},
+                inputs={RunInput.Role.MODEL: kept.version},
                 by=by,
             )
-            files = RunFiles(run)
-            files.make()
-            kept.replace(files.inputs / kept.name)
+            run_files = RunFiles(run)
+            run_files.make()
+            kept.path.replace(run_files.inputs / kept.path.name)
     except Exception:
-        if files is not None:
-            shutil.rmtree(files.path, ignore_errors=True)
+        if run_files is not None:
+            shutil.rmtree(run_files.path, ignore_errors=True)
         raise
-    return run, files
+    return run
+
+
+def publish(run: TrainingRun) -> None:
+    """Let workers of other hosts have the file."""
+    try:
+        run_artefacts.publish_inputs(RunFiles(run), heartbeat=folders.silent)
+    except (StorageFault, OSError) as error:  # a worker of this host needs none, and publishes it too
+        log.warning("The file of run %s could not be published: %s", run.pk, error)

@@ -42,7 +42,7 @@ class BenchmarkForm(forms.Form):
     file = forms.FileField(
         label=gettext_lazy("File"),
         allow_empty_file=True,
-        widget=forms.ClearableFileInput(attrs={"accept": ",".join(benchmarks.SUFFIXES)}),
+        widget=forms.ClearableFileInput(attrs={"accept": ",".join((*benchmarks.SUFFIXES, benchmarks.GZIP))}),
     )
 
     def __init__(self, data: Any = None, files: Any = None, *, version: ModelVersion) -> None:

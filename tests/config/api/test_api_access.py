@@ -74,12 +74,14 @@ NEEDS: dict[tuple[str, str], Capability] = {
     ("GET", "/runs/{run_id}/metrics"): T,
     ("GET", "/models"): T,
     ("GET", "/models/{version_id}"): T,
+    ("POST", "/models/{version_id}/benchmarks"): T,
 }
 WITHOUT_A_PROJECT = {("GET", "/me"), ("GET", "/projects")}
 BODIES: dict[str, dict[str, Any]] = {
     "/imports": {"rows": [{"prompt": "What is a hen?"}], "dry_run": True},
     "/snapshots": {"kind": "prompts"},
     "/runs": {"stage": "nothing"},
+    "/models/{version_id}/benchmarks": {"file": b"{}"},
     "/work/{assignment_id}/draft": {"comment": "mine"},
     "/work/{assignment_id}/submit": {"client_id": str(uuid.uuid4()), "all_unacceptable": True},
     "/work/{assignment_id}/skip": {"reason": "broken"},
