@@ -1,5 +1,6 @@
 """Hosts in namespaces: what the network between them does, and a training that two of them share."""
 
+import ctypes
 import json
 import os
 import socket
@@ -11,12 +12,35 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.faults.database import Unavailable
+from tests.faults.database import Unavailable, ip
 from tests.faults.network import Host, Network
+
+CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 
 @pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
+def own_space() -> Iterator[None]:
+    """This thread and its children in a network namespace of their own.
+
+    Chromium gives up every request under way when an interface appears in its namespace (ERR_NETWORK_CHANGED), and the
+    tests in a browser run at the same time as these.
+    """
+    library = ctypes.CDLL(None, use_errno=True)
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    if library.unshare(CLONE_NEWNET):
+        os.close(before)
+        pytest.skip(f"no network namespace can be made here: {os.strerror(ctypes.get_errno())}")
+    try:
+        ip("link", "set", "lo", "up")
+        yield
+    finally:
+        returned = library.setns(before, CLONE_NEWNET)
+        os.close(before)
+        assert returned == 0, os.strerror(ctypes.get_errno())
+
+
+@pytest.fixture
+def network(own_space: None, tmp_path: Path) -> Iterator[Network]:
     try:
         network = Network(tmp_path, ["hone-a", "hone-b"])
     except Unavailable as reason:
