@@ -2,14 +2,19 @@
 
 import ctypes
 import os
+import select
 import signal
 import sys
+import threading
+import time
 from types import FrameType
 
 from models_core.contract.errors import Stopped
 
 PARENT_VARIABLE = "HONE_PARENT_PID"
 PR_SET_PDEATHSIG = 1
+ORPHAN_SECONDS = 40.0
+"""Of a process whose parent died, to save a checkpoint: less than a lease, after which another host goes on."""
 
 
 class StopSignal:
@@ -47,7 +52,8 @@ def follow_parent(*, at_once: bool = False) -> None:
     """End with the process that started this one, where HONE_PARENT_PID names it.
 
     The kernel sends SIGTERM at the parent's death (Linux), SIGKILL where the end shall come `at_once`. The parent may
-    have died before that was arranged, so its id is checked afterwards.
+    have died before that was arranged, so its id is checked afterwards. What SIGTERM has not ended ORPHAN_SECONDS later
+    is killed: on a busy machine the next safe place may be minutes away.
     """
     parent = os.environ.get(PARENT_VARIABLE, "")
     if not parent.isdigit():
@@ -55,5 +61,24 @@ def follow_parent(*, at_once: bool = False) -> None:
     if sys.platform == "linux":
         number = signal.SIGKILL if at_once else signal.SIGTERM
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number)
+        if not at_once:
+            _outlive(int(parent), seconds=ORPHAN_SECONDS)
     if os.getppid() != int(parent):
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _outlive(parent: int, *, seconds: float) -> None:
+    """Begin a thread that ends this process so long after the parent's death, whatever else it does then."""
+    try:
+        descriptor = os.pidfd_open(parent)
+    except OSError:  # it has died already, or the kernel is older than 5.3
+        return
+
+    def watch() -> None:
+        death = select.poll()
+        death.register(descriptor, select.POLLIN)
+        death.poll()
+        time.sleep(seconds)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="orphan", daemon=True).start()

@@ -172,9 +172,16 @@ CHILD = (
 )
 
 
-def test_a_command_ends_with_the_process_that_started_it():
+DEAF_CHILD = (
+    "from models_core.contract.runs import stopping; import time; stopping.ORPHAN_SECONDS = 0.3;"
+    "stopping.follow_parent(); stopping.StopSignal().listen(); print('ready', flush=True); time.sleep(60)"
+)
+
+
+@pytest.mark.parametrize("code", [CHILD, DEAF_CHILD], ids=["asked", "killed"])
+def test_a_command_ends_with_the_process_that_started_it(code):
     parent = subprocess.Popen(
-        [sys.executable, "-c", ORPHAN, CHILD, PARENT_VARIABLE],
+        [sys.executable, "-c", ORPHAN, code, PARENT_VARIABLE],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
