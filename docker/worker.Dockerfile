@@ -8,6 +8,7 @@ RUN useradd --create-home --uid 1000 hone && mkdir /data && chown hone /data
 WORKDIR /hone
 COPY . .
 RUN python config/packages/install.py train,cpu-kernels,s3 && rm -rf /root/.cache/pip && python -m config.catalogues
-USER hone
+# By its number, which Kubernetes compares with runAsNonRoot.
+USER 1000
 VOLUME /data
 CMD ["python", "-m", "celery", "-A", "config", "worker", "--queues", "cpu", "--hostname", "cpu@%h", "--concurrency", "1", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]

@@ -22,6 +22,7 @@ READ_SECONDS = 10
 TRIES = 3
 """With the times above and the pauses between them (at most 3 seconds), a request ends within a lease of a run."""
 MOST_LIST_BYTES = 64 << 20
+"""Of a folder's list, some 500,000 files; a longer one is refused where it is published."""
 DELETED_AT_ONCE = 1000
 TOO_MANY_REQUESTS = 429
 ABSENT = ("404", "NoSuchKey", "NotFound")
@@ -63,6 +64,15 @@ class Bucket:
                 found: bytes = body.read(MOST_LIST_BYTES)
         return found
 
+    def read_start(self, name: str, size: int) -> bytes | None:
+        """The first bytes of an object, at most so many; None where there is none."""
+        with self._faults_worded():
+            if (body := self._body(name, Range=f"bytes=0-{size - 1}")) is None:
+                return None
+            with closing(body):
+                found: bytes = body.read(size)
+        return found
+
     def write(self, name: str, content: bytes) -> None:
         with self._faults_worded():
             self._client.put_object(Bucket=self.bucket, Key=self.prefix + name, Body=content)
@@ -100,10 +110,10 @@ class Bucket:
                         raise
         raise AssertionError("the last try returns or raises")
 
-    def _body(self, name: str) -> Any:
+    def _body(self, name: str, **options: str) -> Any:
         """An object's bytes to come; None where there is none. Raises boto3's errors."""
         try:
-            return self._client.get_object(Bucket=self.bucket, Key=self.prefix + name)["Body"]
+            return self._client.get_object(Bucket=self.bucket, Key=self.prefix + name, **options)["Body"]
         except self._client.exceptions.ClientError as error:
             if _code_of(error) in ABSENT:
                 return None

@@ -4,8 +4,9 @@
     PREFIX/folders/FOLDER.json     the folder's list: {path in it: hash, bytes, time of change}, and an id
 
 A folder is there when its list is, which is written last. On a host it lies where it would without storage, below the
-data folder; HONE_DATA/.artefacts/FOLDER.json is the list that it was published or fetched with. Without HONE_ARTEFACTS
-nothing here does anything: all hosts then share the data folder itself.
+data folder; HONE_DATA/.artefacts/FOLDER.json is the list that it was published or fetched with. What is being fetched
+lies beside its place, under a name with a dot, since folders of the data folder may be mounts of their own. Without
+HONE_ARTEFACTS nothing here does anything: all hosts then share the data folder itself.
 """
 
 import errno
@@ -28,7 +29,7 @@ from django.conf import settings
 from django.utils.translation import gettext_noop
 
 from annotate.artefacts import bucket
-from annotate.artefacts.bucket import Bucket, Heartbeat, StorageFault, fault
+from annotate.artefacts.bucket import Bucket, Heartbeat, StorageAway, StorageFault, fault
 from annotate.artefacts.contents import MOST_NUMBER, StoredFile, checked_path, copied
 from annotate.data import stored_messages
 from annotate.data.stored_messages import refusal
@@ -90,6 +91,10 @@ class FolderList:
             raise ValueError(f"no list of a folder: {error}") from None
 
 
+class Busy(Exception):
+    """Another process has the folder locked."""
+
+
 class _Changed(Exception):
     """A file changed or went while it was being published."""
 
@@ -115,8 +120,8 @@ def publish(
 
     selection: the names that are published. source: where the files are, if not in the folder. before_list: called when
     only the list is missing, and before contents are deleted that no list names any more; what it raises leaves the
-    published folder as it was. owner: see FolderList. Raises StorageFault, and FileNotFoundError where there is no such
-    folder.
+    published folder as it was. owner: see FolderList; a folder of another owner is never replaced. Raises StorageFault,
+    and FileNotFoundError where there is no such folder.
     """
     if not is_on():
         return None
@@ -126,6 +131,8 @@ def publish(
     beat = _paced(heartbeat)
     with _locked(folder, beat):
         _remove_leftovers(folder, but=source)
+        if owner:  # before anything is uploaded to the place of another's files
+            _refuse_other(folder, _listed(bucket.current(), folder), owner)
         for _try in range(TRIES):
             try:
                 known = {} if hashes is None else hashes
@@ -143,21 +150,20 @@ def ensure(
     selection: Selection | None = None,
     heartbeat: Heartbeat = silent,
     owner: str = "",
+    waits: bool = True,
 ) -> Path:
     """Where the folder is on this host, fetched if need be; a folder that nobody published is left as it is, and so is
     one whose list says that it is not the owner's.
 
     without: subfolders that `publish` left out too. is_current: the folder never changes, so one that is here is not
-    asked for again. selection: the names that are wanted. Raises StorageFault, for other bytes
-    than were published too.
+    asked for again. selection: the names that are wanted. waits: for another process that fetches or publishes the
+    folder. Raises StorageFault, for other bytes than were published too, and Busy for one that doesn't wait.
     """
     path = _place(folder)
-    if not is_on():
-        return path
-    if is_current and selection is None and is_here(folder):
+    if not is_on() or (is_current and selection is None and is_here(folder)):
         return path
     beat = _paced(heartbeat)
-    with _locked(folder, beat):
+    with _locked(folder, beat, waits=waits):
         _remove_leftovers(folder)
         storage = bucket.current()
         beat()
@@ -187,14 +193,27 @@ def is_here(folder: str) -> bool:
     return _place(folder).is_dir() and (here := _fetched(folder)) is not None and here.is_whole
 
 
+def is_newest(folder: str) -> bool:
+    """Whether this host has the whole folder as it was published last; while the storage is away, whether it has it."""
+    if not is_here(folder):
+        return False
+    try:
+        listed = published(folder)
+    except StorageAway:
+        return True
+    here = _fetched(folder)
+    return listed is None or (here is not None and here.id == listed.id)
+
+
 def published(folder: str, *, owner: str = "") -> FolderList | None:
     """What the storage has of the owner's folder; None where it has none, and without storage. Raises StorageFault."""
     listed = _listed(bucket.current(), folder) if is_on() else None
     return listed if listed is not None and listed.is_of(owner) else None
 
 
-def remove(folder: str, *, before: Callable[[], None] = silent) -> None:
-    """Remove a folder from the storage, its list first. Idempotent; what is on this host stays. Raises StorageFault.
+def remove(folder: str, *, before: Callable[[], None] = silent, owner: str = "") -> None:
+    """Remove a folder from the storage, its list first. Idempotent; what is on this host stays, and so does a folder of
+    another owner. Raises StorageFault.
 
     before: called first; what it raises leaves the folder as it was.
     """
@@ -204,20 +223,22 @@ def remove(folder: str, *, before: Callable[[], None] = silent) -> None:
         before()
         _remove_leftovers(folder)
         storage = bucket.current()
+        if owner and not _may_remove(storage, folder, owner):
+            return
         storage.delete([_list_name(folder)])
         contents = _contents(folder)
         storage.delete(f"{contents}/{name}" for name in storage.sizes(contents))
         _mark(folder).unlink(missing_ok=True)
 
 
-def drop(folder: str, name: str) -> None:
+def drop(folder: str, name: str, *, owner: str = "") -> None:
     """Remove a file of a folder from the storage. Idempotent; the file on this host stays. Raises StorageFault."""
     if not is_on():
         return
     with _locked(folder, silent):
         storage = bucket.current()
         listed = _listed(storage, folder)
-        if listed is None or name not in listed.files:
+        if listed is None or name not in listed.files or not listed.is_of(owner):
             return
         left = {other: file for other, file in listed.files.items() if other != name}
         # The id stays: who has fetched the folder has no need to fetch it again.
@@ -237,7 +258,15 @@ def sizes_below(folder: str) -> dict[str, int]:
 
 def scratch(folder: str) -> Path:
     """A place of the same file system for links to files that are to be published."""
-    return _mark(folder).with_suffix(".held")
+    return _beside(folder, ".held")
+
+
+def start_of(folder: str, name: str, size: int) -> bytes | None:
+    """The first bytes of a published file; None where there is none. Raises StorageFault."""
+    listed = published(folder)
+    if listed is None or name not in listed.files:
+        return None
+    return bucket.current().read_start(f"{_contents(folder)}/{listed.files[name].sha256}", size)
 
 
 def probe() -> None:
@@ -270,17 +299,35 @@ def _publish(
         if selection is None or selection(name)
     }
     before = now = _listed(storage, folder)
+    _refuse_other(folder, now, owner)
     beat()
     if now is None or now.files != files or (owner and now.owner != owner):
         before_list()
         now = FolderList(id=uuid.uuid4().hex, files=files, owner=owner)
-        storage.write(_list_name(folder), now.as_json())
+        if len(text := now.as_json()) > bucket.MOST_LIST_BYTES:
+            raise fault("storage_too_many_files", folder=folder, count=len(files))
+        storage.write(_list_name(folder), text)
     _write(_mark(folder), now.as_json())
     # What no list has named may be of another publisher, whose list comes yet.
     gone = {file.sha256 for file in before.files.values()} if before is not None else set()
     if gone := gone - {file.sha256 for file in files.values()}:
         before_list()
         storage.delete(f"{contents}/{name}" for name in sorted(gone))
+
+
+def _refuse_other(folder: str, listed: FolderList | None, owner: str) -> None:
+    if listed is not None and not listed.is_of(owner):
+        raise fault("storage_of_another", folder=folder, location=settings.HONE_ARTEFACTS)
+
+
+def _may_remove(storage: Bucket, folder: str, owner: str) -> bool:
+    try:
+        listed = _listed(storage, folder)
+    except StorageFault as error:
+        if (error.message or {}).get("code") != "storage_damaged":
+            raise
+        return True  # nobody can read it
+    return listed is None or listed.is_of(owner)
 
 
 def _add(
@@ -352,9 +399,10 @@ def _fetch(
     shutil.rmtree(staging, ignore_errors=True)
     try:
         staging.mkdir(parents=True)
-        for name, file in wanted.items():
-            if not _is_here(path / name, file, beat):
-                _download(storage, folder, name, file, staging / name, beat)
+        missing = {name: file for name, file in wanted.items() if not _is_here(path / name, file, beat)}
+        _refuse_full_disk(staging, sum(file.bytes for file in missing.values()))
+        for name, file in missing.items():
+            _download(storage, folder, name, file, staging / name, beat)
         mark.unlink(missing_ok=True)
         if path.is_dir():
             _merge(path, staging, wanted, without, removes=is_whole)
@@ -370,6 +418,13 @@ def _fetch(
         raise refusal("files_not_writable", reason=error.strerror or type(error).__name__) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _refuse_full_disk(place: Path, size: int) -> None:
+    """Raise Refused where the disk has less room than that, beside what is reserved for labeling and the database."""
+    free, reserved = shutil.disk_usage(place).free, int(settings.HONE_RESERVED_DISK_GB * 2**30)
+    if size and free < size + reserved:
+        raise refusal("disk_too_small_to_fetch", needed={"bytes": size}, free={"bytes": max(0, free - reserved)})
 
 
 def _download(storage: Bucket, folder: str, name: str, file: StoredFile, target: Path, beat: Heartbeat) -> None:
@@ -393,6 +448,8 @@ def _merge(path: Path, staging: Path, wanted: Collection[str], without: Collecti
                 file.unlink()
         for parent, _folders, _names in os.walk(path, topdown=False):
             below = Path(parent).relative_to(path).as_posix()
+            if any(part.startswith(".") for part in Path(below).parts):
+                continue  # a subfolder is being fetched beside its place
             if below != "." and not _is_left_out(below, without) and not os.listdir(parent):
                 os.rmdir(parent)
     for name in wanted:
@@ -472,7 +529,12 @@ def _mark(folder: str) -> Path:
 
 
 def _staging(folder: str) -> Path:
-    return _mark(folder).with_suffix(".fetching")
+    return _beside(folder, ".fetching")
+
+
+def _beside(folder: str, end: str) -> Path:
+    place = _place(folder)
+    return place.with_name(f".{place.name}{end}")
 
 
 def _remove_leftovers(folder: str, *, but: Path | None = None) -> None:
@@ -502,8 +564,9 @@ def _write(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def _locked(folder: str, beat: Heartbeat) -> Iterator[None]:
-    """One process of this host at a time publishes, fetches or removes a folder."""
+def _locked(folder: str, beat: Heartbeat, *, waits: bool = True) -> Iterator[None]:
+    """One process of this host at a time publishes, fetches or removes a folder. Raises Busy for one that won't wait
+    for the others."""
     path = _mark(folder).with_suffix(".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
@@ -512,6 +575,8 @@ def _locked(folder: str, beat: Heartbeat) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
+                if not waits:
+                    raise Busy from None
                 beat()
                 time.sleep(WAIT_SECONDS)
         yield
@@ -536,6 +601,17 @@ stored_messages.register(
         ),
         "storage_file_missing": gettext_noop(
             "The storage lacks %(name)s of %(folder)s. Restore the bucket, or make the folder again."
+        ),
+        "storage_of_another": gettext_noop(
+            "The storage %(location)s holds %(folder)s of another installation, which is not replaced. Give each "
+            "installation a bucket or a prefix of its own (HONE_ARTEFACTS)."
+        ),
+        "storage_too_many_files": gettext_noop(
+            "%(folder)s could not be published: a list of its %(count)s files would be longer than 64 MB."
+        ),
+        "disk_too_small_to_fetch": gettext_noop(
+            "%(needed)s are to be fetched from the storage, and %(free)s of the disk are free for them. Free some "
+            "space below the data folder, then start again."
         ),
         "storage_damaged": gettext_noop(
             "%(name)s of %(folder)s is damaged on the storage: its bytes are not those that were published."

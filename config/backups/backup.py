@@ -20,6 +20,8 @@ from config.data_folder import secret_key
 FOLDERS = ("models", "snapshots", "runs", "uploads", "corpora")
 """Of the data folder. Neither messages (each waits in a row as well) nor logs nor what `prepare` makes."""
 CHECKPOINTS = "checkpoints"
+UNFINISHED = (".fetching", ".held")
+"""Folders on their way from the storage of HONE_ARTEFACTS or to it."""
 APPS = ("annotate", "config", "rlhf")
 
 
@@ -90,7 +92,7 @@ def _files(data: Path, *, checkpoints: bool) -> Iterator[tuple[str, Path]]:
         yield key.name, key
     for folder in FOLDERS:
         for parent, folders, names in os.walk(data / folder):
-            folders.sort()
+            folders[:] = sorted(name for name in folders if not name.endswith(UNFINISHED))
             if not checkpoints and CHECKPOINTS in folders:
                 folders.remove(CHECKPOINTS)
             for name in sorted(names):

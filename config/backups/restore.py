@@ -11,6 +11,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from annotate.data import snapshots
+from annotate.errors import Refused
 from annotate.models import Snapshot
 from annotate.people.audit import chain
 from annotate.people.audit.chain import Head
@@ -21,16 +22,21 @@ from config.data_folder import secret_key
 from config.data_folder.data_lock import AlreadyRunning, data_lock
 from models_core.contract.runs.run_folder import folder_sha256
 from rlhf.models import ModelVersion
+from rlhf.runs.storage import run_artefacts
 
 STAGING = ".restoring"
 
 
 @dataclass(slots=True)
 class Verified:
-    """What was looked at once everything was in place. later: why nothing was, for a database of an older version."""
+    """What was looked at once everything was in place. later: why nothing was, for a database of an older version.
+
+    fetched: of the snapshots and models those that the backup does not hold and the storage of HONE_ARTEFACTS did.
+    """
 
     snapshots: int = 0
     models: int = 0
+    fetched: int = 0
     audit_events: int = 0
     problems: list[str] = field(default_factory=list)
     later: str = ""
@@ -79,18 +85,33 @@ def restore(store: BackupStore, backup: Backup, *, progress: Callable[[int], Non
 
 
 def verify(backup: Backup) -> Verified:
-    """Do the rows' hashes hold for the files, and does the audit log's chain still have its head?"""
+    """Do the rows' hashes hold for the files, and does the audit log's chain still have its head?
+
+    What another host has published since, or this one never held, is fetched from the storage.
+    """
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         return Verified(later="The backup is of an older version: `manage.py prepare` brings its database up to date.")
     result = Verified()
     for snapshot in Snapshot.objects.filter(state=Snapshot.State.READY).order_by("pk"):
         result.snapshots += 1
-        if found := snapshots.verify(snapshot):
+        result.fetched += not (Path(settings.HONE_DATA) / snapshot.folder).is_dir()
+        try:
+            found = [str(problem) for problem in snapshots.verify(snapshot)]
+        except Refused as fault:  # of the storage
+            found = [str(fault)]
+        if found:
             result.problems.append(f"Snapshot {snapshot.pk}: {found[0]}")
     for version in ModelVersion.objects.exclude(folder="").order_by("pk"):
         result.models += 1
         folder = Path(settings.HONE_DATA) / version.folder
+        if not folder.is_dir():
+            result.fetched += 1
+            try:
+                run_artefacts.fetch_model(version)
+            except Refused as fault:
+                result.problems.append(f"Model version {version.pk}: {fault}")
+                continue
         if not folder.is_dir():
             result.problems.append(f"Model version {version.pk}: its folder {version.folder} isn't there.")
         elif version.sha256 and folder_sha256(folder) != version.sha256:

@@ -89,6 +89,16 @@ def remove_files(version_id: int) -> int:
     return size
 
 
+def remove_copies() -> int:
+    """Of deleted versions whose files another host has removed, and which this one had fetched. Returns the bytes."""
+    freed = 0
+    for version in ModelVersion.ever.select_related("project").exclude(files_removed_at=None).order_by("pk"):
+        freed += model_archive.size_of(model_archive.files_of(version))
+        for folder in _folders(version):
+            removed_folders.remove(folder)
+    return freed
+
+
 def unfinished() -> list[int]:
     """Deleted versions whose files are still there."""
     left = ModelVersion.ever.exclude(deleted_at=None).filter(files_removed_at=None)

@@ -9,11 +9,14 @@ import math
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
+from annotate.artefacts import folders
+from annotate.artefacts.bucket import StorageFault
 from annotate.data.stored_messages import refusal
 from annotate.models import Snapshot
 from models_core.contract import catalogue
@@ -22,6 +25,7 @@ from models_core.contract.settings import PPOConfig, Settings, TrainingSettings,
 from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs.execution import machine
 from rlhf.runs.queues import gpu_workers, workers
+from rlhf.runs.storage import run_artefacts
 
 GIB = 2**30
 LARGEST_HEADER = 100 * 2**20
@@ -44,18 +48,19 @@ def of(
 
     models: the one that learns first. rows: of the data, where they are known.
     """
-    sizes = [parameters_of(version) for version in dict.fromkeys(models)]
+    models = list(dict.fromkeys(models))
+    sizes = [parameters_of(version) for version in models]
     if not sizes or None in sizes:
         return None
     first, *others = [size for size in sizes if size is not None]
     parsed = parse(settings_of(stage), config)
     memory = lower_bound.memory(parsed, first=first, others=sum(others))
     if not isinstance(parsed, TrainingSettings):
-        return Estimate(memory=memory, disk=0)
+        return Estimate(memory=memory, disk=_bytes_to_fetch(models))
     kept = _checkpoints(parsed, rows=rows)
     return Estimate(
         memory=memory,
-        disk=lower_bound.disk(parsed, first=first, checkpoints=kept),
+        disk=lower_bound.disk(parsed, first=first, checkpoints=kept) + _bytes_to_fetch(models),
         checkpoints=kept,
         checkpoint_bytes=lower_bound.checkpoint(parsed, first=first),
     )
@@ -96,12 +101,31 @@ def _disk_free(offered: workers.QueueCapacity) -> int:
 
 
 def parameters_of(version: ModelVersion) -> int | None:
-    """How many a version has, by the headers of its files; None where they are not on this machine."""
+    """How many a version has, by the headers of its files, here or on the storage; None where nothing can be said."""
     if version.folder:
-        return _parameters_in(settings.HONE_DATA / version.folder)
+        here = _parameters_in(settings.HONE_DATA / version.folder)
+        return here if here is not None or not folders.is_on() else _parameters_on_storage(version)
     if version.base_model in catalogue.MODELS:
         return catalogue.MODELS[version.base_model].parameters
     return _parameters_in(Path(version.base_model))
+
+
+def _parameters_on_storage(version: ModelVersion) -> int | None:
+    try:
+        return _published_parameters(settings.HONE_ARTEFACTS, version.folder)
+    except (StorageFault, ValueError, TypeError, KeyError, struct.error):
+        return None
+
+
+def _bytes_to_fetch(models: Iterable[ModelVersion]) -> int:
+    """Of models that are not on this host: the worker's may lack them too, and they come to its disk."""
+    if not folders.is_on():
+        return 0
+    away = [each for each in models if each.folder and not (settings.HONE_DATA / each.folder).is_dir()]
+    try:
+        return sum(size for version in away for _name, size in run_artefacts.model_sizes(version))
+    except StorageFault:
+        return 0
 
 
 def refuse_impossible(
@@ -185,6 +209,21 @@ def steps_of(parsed: Settings, rows: int | None) -> int | None:
     return math.ceil(rows * getattr(parsed, "epochs", 1) / getattr(parsed, "batch_size", 1))
 
 
+@lru_cache(maxsize=256)
+def _published_parameters(location: str, folder: str) -> int:
+    """Of a version that another host has trained. Raises StorageFault, and ValueError where nothing can be said."""
+    listed = folders.published(folder)
+    total = 0
+    for name in listed.files if listed is not None else ():
+        if name.endswith(".safetensors") and "/" not in name:
+            (length,) = struct.unpack("<Q", folders.start_of(folder, name, 8) or b"")
+            _refuse_large_header(name, length)
+            total += _parameters_by((folders.start_of(folder, name, 8 + length) or b"")[8:])
+    if not total:
+        raise ValueError(f"{folder} has no weights on the storage")
+    return total
+
+
 def _parameters_in(folder: Path) -> int | None:
     try:
         return sum(_parameters(path) for path in sorted(folder.glob("*.safetensors"))) or None
@@ -196,7 +235,15 @@ def _parameters(path: Path) -> int:
     """Of a safetensors file: its header says every tensor's shape."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
-        if length > LARGEST_HEADER:
-            raise ValueError(f"{path.name} has a header of {length} bytes")
-        header = json.loads(file.read(length))
+        _refuse_large_header(path.name, length)
+        return _parameters_by(file.read(length))
+
+
+def _refuse_large_header(name: str, length: int) -> None:
+    if length > LARGEST_HEADER:
+        raise ValueError(f"{name} has a header of {length} bytes")
+
+
+def _parameters_by(text: bytes) -> int:
+    header = json.loads(text)
     return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")

@@ -54,7 +54,7 @@ def test_the_web_image_has_no_torch_and_both_run_without_roots_rights() -> None:
     assert "install.py train" not in web
     assert "install.py train,cpu-kernels,s3 " in worker
     for text in (web, worker):
-        assert text.index("USER hone") < text.index("\nCMD ")
+        assert text.index("USER 1000") < text.index("\nCMD ")
 
 
 def test_what_images_copy_exists() -> None:

@@ -47,6 +47,8 @@ class Command(BaseCommand):
             self.stderr.write(problem)
         if verified.problems:
             raise CommandError(f"Not everything is what its hash says: {len(verified.problems)} problems.")
+        if verified.fetched:
+            self.stdout.write(f"{verified.fetched} of them were not in the backup, and came from the storage.")
         self.stdout.write(
             f"Verified by their hashes: {verified.snapshots} snapshots, {verified.models} model versions, "
             f"{verified.audit_events} events of the audit log."

@@ -9,6 +9,7 @@ from annotate.artefacts import folders
 from annotate.artefacts.bucket import StorageFault
 from annotate.management.arguments import refuse_repeated_flags
 from annotate.management.sizes import in_bytes
+from rlhf.model_registry import removal
 from rlhf.runs.storage import earlier_folders
 
 
@@ -21,11 +22,17 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         refuse_repeated_flags(parser)
         parser.add_argument("--check", action="store_true", help="only try the storage")
+        parser.add_argument(
+            "--clean", action="store_true", help="only remove this host's copies of models that were deleted elsewhere"
+        )
         parser.add_argument("--dry-run", action="store_true", help="say what would be published, and publish nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not folders.is_on():
             raise CommandError("HONE_ARTEFACTS names no storage: all hosts share the data folder itself.")
+        if options["clean"]:
+            self.stdout.write(f"{in_bytes(removal.remove_copies())} of deleted models removed from this host.")
+            return
         try:
             folders.probe()
             self.stdout.write(f"{settings.HONE_ARTEFACTS} can be written, read, listed and deleted.")

@@ -69,7 +69,7 @@ def publish_result(files: RunFiles, *, heartbeat: Heartbeat) -> None:
     """
     for name in (INPUTS, CHECKPOINTS):  # of which a run that has succeeded keeps what it needs
         if not (files.path / name).is_dir():
-            folders.remove(_folder(files, name), before=heartbeat)
+            folders.remove(_folder(files, name), before=heartbeat, owner=files.owner)
     for name in (*MODEL_FOLDERS, CHECKPOINTS):
         if (files.path / name).is_dir():
             folders.publish(_folder(files, name), heartbeat=heartbeat, before_list=heartbeat, owner=files.owner)
@@ -179,10 +179,11 @@ def _raise(error: Exception) -> None:
 
 
 def fetch_model(version: ModelVersion, *, heartbeat: Heartbeat = folders.silent) -> None:
-    """Bring the files of a version to this host, unless they are here. Raises StorageFault."""
-    if version.folder and not folders.is_here(version.folder):
+    """Bring the files of a version to this host, unless they are here as they were published last: a run whose worker
+    was lost may have left others. Raises StorageFault."""
+    if folders.is_on() and version.folder and not folders.is_newest(version.folder):
         for folder in model_folders(version):
-            folders.ensure(folder, heartbeat=heartbeat)
+            folders.ensure(folder, is_current=False, heartbeat=heartbeat, owner=_owner(version))
 
 
 def model_folders(version: ModelVersion) -> list[str]:
@@ -204,12 +205,18 @@ def model_sizes(version: ModelVersion) -> list[tuple[str, int]]:
 def remove_model(version: ModelVersion) -> None:
     """From the storage. Idempotent. Raises StorageFault."""
     for folder in reversed(model_folders(version)):
-        folders.remove(folder)
+        folders.remove(folder, owner=_owner(version))
+
+
+def _owner(version: ModelVersion) -> str:
+    run: TrainingRun | None = getattr(version, "run", None)  # an imported one has none
+    return RunFiles(run).owner if run is not None else ""
 
 
 def remove_checkpoints(run: TrainingRun) -> None:
     """From the storage. Idempotent. Raises StorageFault."""
-    folders.remove(_folder(RunFiles(run), CHECKPOINTS))
+    files = RunFiles(run)
+    folders.remove(_folder(files, CHECKPOINTS), owner=files.owner)
 
 
 def checkpoint_sizes() -> dict[int, int]:
@@ -255,8 +262,9 @@ def fetch_file(run: TrainingRun, name: str) -> Path:
 
 def remove_file(run: TrainingRun, name: str) -> None:
     """From the storage and this host. Idempotent. Raises StorageFault."""
-    folders.drop(_folder(RunFiles(run)), name)
-    (RunFiles(run).path / name).unlink(missing_ok=True)
+    files = RunFiles(run)
+    folders.drop(_folder(files), name, owner=files.owner)
+    (files.path / name).unlink(missing_ok=True)
 
 
 def resumed_at(run: TrainingRun) -> int | None:
@@ -282,10 +290,14 @@ def shown(run: TrainingRun) -> RunFiles:
     if not folders.is_on() or now < _away_until or now - _looked.get(key, now - pause) < pause:
         return files
     try:
-        folders.ensure(_folder(files), without=OWN, is_current=False, selection=SHOWN.__contains__, owner=files.owner)
+        folders.ensure(
+            _folder(files), without=OWN, is_current=False, selection=SHOWN.__contains__, owner=files.owner, waits=False
+        )
         if len(_looked) > 10_000:
             _looked.clear()
         _looked[key] = now
+    except folders.Busy:  # somebody downloads a large file of it: no page waits for that
+        pass
     except StorageFault as error:
         log.warning("The files of run %s could not be fetched: %s", run.pk, error)
         _away_until = now + AWAY_SECONDS

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -163,9 +164,53 @@ def test_a_folder_of_another_owner_is_left_alone(published: SharedBucket) -> Non
     assert folders.published(FOLDER, owner="run 7 of 2027") is None
     assert not folders.ensure(FOLDER, owner="run 7 of 2027").exists()
     make(data, {"config.json": b"{}"})
-    folders.publish(FOLDER, owner="run 7 of 2027")
-    published.at("c")
-    assert read(folders.ensure(FOLDER, owner="run 7 of 2027")) == {"config.json": b"{}"}
+    before = {name: published.get(name) for name in published.names()}
+    sentence = rf"holds {FOLDER} of another installation, which is not replaced\. Give each installation a bucket"
+    with pytest.raises(Refused, match=sentence):
+        folders.publish(FOLDER, owner="run 7 of 2027")
+    folders.remove(FOLDER, owner="run 7 of 2027")
+    folders.drop(FOLDER, "config.json", owner="run 7 of 2027")
+    assert {name: published.get(name) for name in published.names()} == before
+    folders.remove(FOLDER, owner="run 7 of 2026")
+    assert published.names() == []
+
+
+def test_whoever_does_not_wait_is_told_that_the_folder_is_locked(published: SharedBucket) -> None:
+    with folders._locked(FOLDER, folders.silent), pytest.raises(folders.Busy):
+        folders.ensure(FOLDER, is_current=False, waits=False)
+    assert read(folders.ensure(FOLDER, waits=False)) == CONTENT
+
+
+def test_folders_may_be_mounts_of_their_own(published: SharedBucket) -> None:
+    """runs/ of this host is on another file system than the rest of its data folder."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == published.folder.stat().st_dev:
+        pytest.skip("/dev/shm is no file system of its own here")
+    with tempfile.TemporaryDirectory(dir=memory) as mount:
+        (published.at("c") / "runs").symlink_to(mount)
+        assert read(folders.ensure(FOLDER)) == CONTENT
+        folders.scratch(FOLDER).mkdir()
+        os.link(folders.ensure(FOLDER) / "config.json", folders.scratch(FOLDER) / "config.json")
+        folders.publish(FOLDER)
+        assert {path.name for path in (Path(mount) / "7/run").iterdir()} == {"model"}
+
+
+def test_a_list_that_is_too_long_is_refused_where_it_is_made(
+    published: SharedBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(published.at("a"), {f"{number}": b"" for number in range(20)})
+    monkeypatch.setattr(bucket, "MOST_LIST_BYTES", 500)
+    with pytest.raises(Refused, match="could not be published: a list of its 23 files would be longer than 64 MB"):
+        folders.publish(FOLDER)
+
+
+def test_what_the_disk_has_no_room_for_is_not_fetched(published: SharedBucket) -> None:
+    published.settings.HONE_RESERVED_DISK_GB = 10**6
+    with pytest.raises(Refused, match=r"are to be fetched from the storage, and 0.bytes of the disk are free") as found:
+        folders.ensure(FOLDER)
+    assert found.value.message is not None
+    assert found.value.message["values"]["needed"] == {"bytes": sum(map(len, CONTENT.values()))}
+    assert not (published.folder / "b" / FOLDER).exists()
 
 
 def test_a_stale_publisher_leaves_what_another_has_uploaded(published: SharedBucket) -> None:
@@ -362,11 +407,11 @@ def test_of_an_object_that_is_larger_than_its_list_says_one_byte_more_is_read(
 @pytest.mark.parametrize("act", [folders.publish, folders.ensure, folders.remove])
 def test_what_killed_processes_left_goes(published: SharedBucket, act: Callable[[str], Any]) -> None:
     make(published.at("b"))
-    room = published.folder / "b/.artefacts/runs/7/run"
-    for name in ("model.fetching", "model.held"):
+    room = published.folder / "b/runs/7/run"
+    for name in (".model.fetching", ".model.held"):
         make(room, {"w": b"w"}, name)
     act(FOLDER)
-    assert {path.name for path in room.iterdir()} <= {"model.json", "model.lock"}
+    assert {path.name for path in room.iterdir()} == {"model"}
 
 
 def test_times_before_1970_are_published_as_1970(shared_bucket: SharedBucket) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from annotate.artefacts import folders
 from annotate.data import snapshots
 from annotate.labeling import queue
 from annotate.models import Project, Snapshot
@@ -23,6 +25,9 @@ from rlhf.models import ModelVersion
 from tests.conftest import ROOT
 from tests.databases.migrated_database import create_postgresql, postgresql_url
 from tests.factories.cast import judge, make_cast, make_comparison, response_ids
+from tests.harness.s3_server import s3_client, shared_bucket
+
+__all__ = ["s3_client", "shared_bucket"]
 
 SECRET = "a key of more than thirty-two characters"
 
@@ -75,6 +80,25 @@ def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
+def test_what_the_storage_alone_has_is_fetched_and_verified(filled, data, shared_bucket, settings, tmp_path):
+    settings.HONE_DATA = data
+    folders.publish("runs/1/model")
+    shutil.rmtree(data / "runs/1/model")
+    (data / "runs/2/run/.model.fetching").mkdir(parents=True)
+    (data / "runs/2/run/.model.fetching/half").write_bytes(b"ha")
+    made = backup.make(BackupStore(tmp_path / "backups", create=True)).backup
+    assert [name for name in made.files if "model/" in name or "fetching" in name] == []
+    version = ModelVersion.objects.get()
+    found = restore.verify(made)
+    assert (found.problems, found.models, found.fetched) == ([], 1, 1)
+    assert folder_sha256(data / "runs/1/model") == version.sha256
+    shutil.rmtree(data / "runs/1/model")
+    settings.HONE_ARTEFACTS = "s3://no-such-bucket"
+    # Of the snapshot too, whose files are here: nothing says yet that they are all there.
+    _snapshot, problem = restore.verify(made).problems
+    assert problem.startswith(f"Model version {version.pk}: The storage s3://no-such-bucket has no bucket")
+
+
 def contents(folder: Path, *names: str) -> dict[str, bytes]:
     found = [path for name in names for path in (folder / name).rglob("*") if path.is_file() and not path.is_symlink()]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
@@ -91,8 +115,8 @@ def test_everything_is_there_again_on_an_empty_machine(filled, data, tmp_path, c
         f"Verified by their hashes: 1 snapshots, 1 model versions, {events} events of the audit log.\n"
     )
     other = Path(place["HONE_DATA"])
-    folders = ("models", "runs", "snapshots", "uploads", "corpora")
-    assert contents(other, *folders) == contents(data, *folders) != {}
+    kept = ("models", "runs", "snapshots", "uploads", "corpora")
+    assert contents(other, *kept) == contents(data, *kept) != {}
     assert (other / "secret_key").read_text() == SECRET
     assert (other / "secret_key").stat().st_mode & 0o077 == 0
     assert not (other / "logs/web.log").exists()

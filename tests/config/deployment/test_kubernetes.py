@@ -84,9 +84,13 @@ every_program = pytest.mark.parametrize("name", PROGRAMS)
 
 
 def test_every_file_is_among_the_resources() -> None:
-    for folder in ("base", "gpu"):
+    for folder in ("base", "gpu", "s3"):
         files = {path.name for path in (FOLDER / folder).iterdir()} - {"kustomization.yaml"}
-        assert {name for name in kustomization(folder)["resources"] if name.endswith(".yaml")} == files
+        read = [
+            *kustomization(folder)["resources"],
+            *(patch["path"] for patch in kustomization(folder).get("patches", [])),
+        ]
+        assert {name for name in read if name.endswith(".yaml")} == files
 
 
 def test_kubernetes_schemas_allow_every_object() -> None:
@@ -217,7 +221,7 @@ def test_services_and_policies_find_their_pods() -> None:
 
 
 @pytest.mark.skipif(KUBECTL is None, reason="kubectl isn't installed")
-@pytest.mark.parametrize("folder", ["base", "gpu"])
+@pytest.mark.parametrize("folder", ["base", "gpu", "s3"])
 def test_kustomize_builds_it(folder: str) -> None:
     assert KUBECTL is not None
     built = subprocess.run([KUBECTL, "kustomize", str(FOLDER / folder)], capture_output=True, text=True)
@@ -228,9 +232,23 @@ def test_kustomize_builds_it(folder: str) -> None:
     programs = {found["metadata"]["name"]: found for found in objects if found["kind"] in ("Deployment", "Job")}
     assert set(programs) == set(PROGRAMS) - ({GPU} if folder == "base" else set())
     (settings,) = [found for found in objects if found["kind"] == "ConfigMap"]
-    assert settings["data"] == literals("base") | (literals("gpu") if folder == "gpu" else {})
+    laid = {"base": (), "gpu": ("gpu",), "s3": ("gpu", "s3")}[folder]
+    assert settings["data"] == literals("base") | {name: value for one in laid for name, value in literals(one).items()}
+    assert Environment(settings["data"]).bucket("HONE_ARTEFACTS") == literals("s3")["HONE_ARTEFACTS"] * (folder == "s3")
     for found in programs.values():
         spec = found["spec"]["template"]["spec"]
         for container in [*spec.get("initContainers", []), *spec["containers"]]:
             assert container["envFrom"][0]["configMapRef"]["name"] == settings["metadata"]["name"]
             assert container["image"].startswith("registry.example/hone-")
+    computes = {"worker-cpu", "worker-live", GPU} & set(programs)
+    own_disk = {name for name, found in programs.items() if "emptyDir" in data_volume(found)}
+    assert own_disk == (computes if folder == "s3" else set())
+    for name in own_disk:
+        migrated, model = programs[name]["spec"]["template"]["spec"]["initContainers"]
+        (fetched,) = [found["command"] for found in containers("model")]
+        assert (migrated["name"], model["command"]) == ("migrated", fetched)
+
+
+def data_volume(program: Object) -> Object:
+    (found,) = [each for each in program["spec"]["template"]["spec"]["volumes"] if each["name"] == "data"]
+    return dict(found)

@@ -3,12 +3,14 @@
 import shutil
 import subprocess
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from annotate.artefacts import bucket, folders
@@ -19,7 +21,7 @@ from rlhf.loop import versions
 from rlhf.model_registry import removal
 from rlhf.models import ModelVersion, RunMetric, TrainingRun
 from rlhf.reports import stored
-from rlhf.runs import launch, runs
+from rlhf.runs import estimates, launch, runs
 from rlhf.runs.execution import children, run_command, supervisor
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.storage import retention, run_artefacts
@@ -66,8 +68,15 @@ def test_a_snapshot_of_one_host_is_trained_on_by_another_and_its_model_read_by_a
     assert folder_sha256(b / version.folder) == version.sha256
     trained = {name: (b / version.folder / name).read_bytes() for name in paths(b / version.folder)}
 
+    needed = estimates.of(stage="reward", config=config, models=[version])
+    assert needed is not None
+
     # The web process of a third shows everything with the small files alone.
     c = shared_bucket.at("c")
+    # It knows how large the model is, and that it has to come to a worker's disk.
+    size = sum(len(content) for content in trained.values())
+    elsewhere = estimates.of(stage="reward", config=config, models=[version])
+    assert elsewhere == replace(needed, disk=needed.disk + size)
     client = as_user("manager", cast)
     assert client.get(url(cast, "run", run.pk)).status_code == 200
     report = client.get(url(cast, "report_file", run.pk))
@@ -86,9 +95,14 @@ def test_a_snapshot_of_one_host_is_trained_on_by_another_and_its_model_read_by_a
     # A deleted model goes from the storage, whichever host removes it.
     shared_bucket.at("d")
     removal.delete(version, by=cast.manager)
-    assert removal.remove_files(version.pk) == sum(len(content) for content in trained.values())
+    assert removal.remove_files(version.pk) == size
     assert [name for name in shared_bucket.names() if "/run/" in name] == []
     assert not ModelVersion.ever.get(pk=version.pk).has_files
+    # Those that had fetched it are told to clean up.
+    shared_bucket.at("c")
+    call_command("publish_artefacts", "--clean")
+    assert not (c / version.folder).exists()
+    assert (c / f"runs/{run.pk}/run/report.json").is_file()
 
 
 def test_a_run_goes_on_at_another_host_from_the_newest_published_checkpoint(
@@ -284,6 +298,39 @@ def test_a_damaged_model_is_refused(cast: Cast, base: ModelVersion, shared_bucke
     with pytest.raises(StorageFault, match=r"model\.safetensors of .* is damaged on the storage"):
         run_command.model_argument(version)
     assert not RunFiles(run).model.exists()
+
+
+def test_a_model_that_another_worker_published_since_takes_the_place_of_the_one_here(
+    cast: Cast, shared_bucket: SharedBucket
+) -> None:
+    run = TrainingRun.objects.create(project=cast.project, stage="sft")
+    files = RunFiles(run)
+    write(files.model / "w", b"of an attempt whose worker was lost")
+    run_artefacts.publish_result(files, heartbeat=folders.silent)
+    shared_bucket.at("b")
+    write(RunFiles(run).model / "w", b"of the attempt that succeeded")
+    run_artefacts.publish_result(RunFiles(run), heartbeat=folders.silent)
+    version = versions.register(
+        run, kind=ModelVersion.Kind.SFT, folder=f"runs/{run.pk}/run/model", sha256="", metrics={}
+    )
+    shared_bucket.at("a")
+    shared_bucket.settings.HONE_ARTEFACTS = "s3://no-such-bucket"
+    with pytest.raises(StorageFault):
+        run_artefacts.fetch_model(version)
+    shared_bucket.settings.HONE_ARTEFACTS = f"s3://{shared_bucket.name}/team"
+    run_artefacts.fetch_model(version)
+    assert (files.model / "w").read_bytes() == b"of the attempt that succeeded"
+
+
+def test_pages_wait_for_no_download(cast: Cast, shared_bucket: SharedBucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_artefacts, "_away_until", 0.0)
+    run = TrainingRun.objects.create(project=cast.project, stage="sft", status="succeeded")
+    write(RunFiles(run).path / "log.txt", b"said")
+    run_artefacts.publish_result(RunFiles(run), heartbeat=folders.silent)
+    shared_bucket.at("b")
+    with folders._locked(RunFiles(run).relative, folders.silent):
+        assert not run_artefacts.shown(run).log.exists()
+    assert run_artefacts.shown(run).log.read_bytes() == b"said"
 
 
 def write(path: Path, content: bytes) -> None:
