@@ -80,6 +80,7 @@ project_urls = [
     path("ai-labelers/<int:labeler_id>/count", ai_labelers.count_ai_labeler, name="count_ai_labeler"),
     path("ai-labelers/<int:labeler_id>/agreement.csv", ai_labelers.ai_agreement_table, name="ai_agreement_table"),
     path("gateway/", gateway_page.gateway, name="gateway"),
+    path("gateway/delete-user", gateway_page.delete_gateway_user, name="delete_gateway_user"),
     path("next/", active_learning.order, name="active_learning"),
     path("next/score", active_learning.score, name="score_tasks"),
     path("loop/", loop.loop, name="loop"),

@@ -61,7 +61,7 @@ def keep(conversation: Conversation, *, settings: GatewaySettings, token: ApiTok
     messages = [{**turn, "content": redactor.text(turn["content"])} for turn in conversation.messages]
     # It loads a model the first time, which takes half a second: not within a transaction.
     language = language_guess.guess(messages[-1]["content"], usual=project.language)
-    end_user = _hashed(project, f"user {conversation.user}") if conversation.user else end_user_of(token)
+    end_user = end_user_named(project, conversation.user) if conversation.user else end_user_of(token)
     with transaction.atomic():
         # Locked, so that two requests at once don't both count the others.
         settings = GatewaySettings.objects.select_for_update(no_key=True).get(pk=settings.pk)
@@ -136,6 +136,11 @@ def _prompt(project: Project, messages: Messages, *, language: str) -> Prompt:
 def end_user_of(token: ApiToken) -> str:
     """Whose conversations they are that name no user."""
     return _hashed(token.project, f"token {token.pk}") if token.project is not None else ""
+
+
+def end_user_named(project: Project, user: str) -> str:
+    """Whose conversations they are that name their user so."""
+    return _hashed(project, f"user {user}")
 
 
 def _hashed(project: Project, name: str) -> str:

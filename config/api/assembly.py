@@ -13,7 +13,7 @@ from annotate.api.bearer import Bearer
 from annotate.api.json_bodies import JsonBodies
 from annotate.errors import Refused
 from config.api.problems import problem
-from rlhf.api import model_routes, run_routes
+from rlhf.api import gateway_routes, model_routes, run_routes
 
 MOST_ERRORS = 20
 LONGEST_PLACE = 200
@@ -35,7 +35,7 @@ api = NinjaAPI(
 )
 for module in (
     *(project_routes, data_routes, transfer_routes, work_routes, review_routes, exam_routes),
-    *(run_routes, model_routes),
+    *(run_routes, model_routes, gateway_routes),
 ):
     api.add_router("", module.router)
 

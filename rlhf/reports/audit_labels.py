@@ -9,6 +9,7 @@ AUDIT_LABELS = {
     "evaluation.ended": gettext_lazy("Human evaluation ended"),
     "evaluation.started": gettext_lazy("Human evaluation started"),
     "gateway.changed": gettext_lazy("Gateway settings changed"),
+    "gateway.user_deleted": gettext_lazy("Data of a user of the gateway deleted"),
     "loop.cancelled": gettext_lazy("Round cancelled"),
     "loop.paused": gettext_lazy("Loop paused"),
     "loop.policy_changed": gettext_lazy("Rules of the loop changed"),

@@ -1,5 +1,6 @@
-"""The page of a project's gateway: what replies, what is kept, and how a program asks."""
+"""The page of a project's gateway: what replies, what is kept, how a program asks, and a user's data deleted."""
 
+from dataclasses import asdict
 from typing import Any
 
 from django import forms
@@ -13,6 +14,7 @@ from django.views.decorators.http import require_http_methods
 
 from annotate.errors import Refused
 from annotate.models import GatewayCompletion, GatewaySettings, Judgment, Task
+from annotate.people.deletion import gateway_users
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from rlhf.ai_feedback import endpoints
 from rlhf.gateway import gateway_settings
@@ -113,3 +115,32 @@ def gateway(request: ProjectRequest) -> HttpResponse:
         "feedback": [(label, by_kind.get(kind, 0)) for kind, label in FEEDBACK.items()],
     }
     return render(request, "rlhf/gateway.html", context, status=400 if form.errors else 200)
+
+
+class UserForm(forms.Form):
+    user = forms.CharField(
+        max_length=gateway_users.LONGEST_NAME,
+        strip=False,
+        label=gettext_lazy("User"),
+        help_text=gettext_lazy("The value of “user” or “safety_identifier” in the program’s requests."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Capability.MANAGE)
+def delete_gateway_user(request: ProjectRequest) -> HttpResponse:
+    """The name is in no address, as these are logged. `delete` has the name that the figures were shown of."""
+    form = UserForm(request.POST or None)
+    found, user = None, ""
+    if request.method == "POST" and form.is_valid():
+        user = form.cleaned_data["user"]
+        if request.POST.get("delete") == user:
+            done = gateway_users.delete(project=request.project, user=user, by=request.user)
+            said = _("%(conversations)d conversations, %(feedback)d feedback and %(prompts)d prompts were deleted.")
+            messages.success(request, said % asdict(done))
+            if not done.left:
+                return redirect("rlhf:gateway", request.project.slug)
+        found = gateway_users.preview(project=request.project, user=user, by=request.user)
+    context = {"project": request.project, "form": form, "found": found, "shown": user}
+    return render(request, "rlhf/delete_gateway_user.html", context, status=400 if form.errors else 200)

@@ -159,7 +159,7 @@ PROJECT_ALONE = {
     *("rlhf:evaluations", "rlhf:new_evaluation", "rlhf:leaderboard", "rlhf:leaderboard_table"),
     "rlhf:playground",
     *("rlhf:ai_labelers", "rlhf:create_ai_labeler"),
-    "rlhf:gateway",
+    *("rlhf:gateway", "rlhf:delete_gateway_user"),
 }
 WITHOUT_A_PROJECT = {
     "home",

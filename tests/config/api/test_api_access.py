@@ -75,6 +75,7 @@ NEEDS: dict[tuple[str, str], Capability] = {
     ("GET", "/models"): T,
     ("GET", "/models/{version_id}"): T,
     ("POST", "/models/{version_id}/benchmarks"): T,
+    ("POST", "/gateway/deletions"): M,
 }
 WITHOUT_A_PROJECT = {("GET", "/me"), ("GET", "/projects")}
 BODIES: dict[str, dict[str, Any]] = {
@@ -82,6 +83,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/snapshots": {"kind": "prompts"},
     "/runs": {"stage": "nothing"},
     "/models/{version_id}/benchmarks": {"file": b"{}"},
+    "/gateway/deletions": {"user": "ann", "dry_run": True},
     "/work/{assignment_id}/draft": {"comment": "mine"},
     "/work/{assignment_id}/submit": {"client_id": str(uuid.uuid4()), "all_unacceptable": True},
     "/work/{assignment_id}/skip": {"reason": "broken"},
