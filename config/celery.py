@@ -171,6 +171,14 @@ def report_elsewhere(**kwargs: Any) -> None:
 
 
 @signals.worker_process_shutdown.connect
+def put_served_runs_back(**kwargs: Any) -> None:
+    """A pool child ends without waiting for its threads."""
+    from rlhf.runs.live_responses import served_threads
+
+    served_threads.join()
+
+
+@signals.worker_process_shutdown.connect
 def send_reports(**kwargs: Any) -> None:
     observers.stop()
 

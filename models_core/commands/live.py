@@ -10,7 +10,8 @@ the numbers of its tokens, or {"error": "..."} for a call that is refused.
 With "stream": true the text so far comes a few times a second, {"state": "generating", ..., "text": "..."}, of a call
 for one response; with "reward": RM each response gets its score.
 "model" may be the address of a served model, with "key_variable" for the variable of its key: its name comes back as
-"served_model", and what goes wrong as "fault": {"code", "values"} beside the error.
+"served_model", and what goes wrong as "fault": {"code", "values"} beside the error. Such a call with a number, "call",
+is served beside the others, and each line about it has the number; {"cancel": number} leaves it, and no line follows.
 Models stay as long as there is room for them beside the next one, up to KEPT_MODELS. After --idle seconds without a
 call the process ends and gives its memory back; so it does when standard input ends.
 """
@@ -18,6 +19,7 @@ call the process ends and gives its memory back; so it does when standard input 
 import json
 import os
 import select
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,13 +28,13 @@ from typing import Any
 import torch
 
 from models_core.commands import sample
-from models_core.contract.errors import BadInput, RowError
+from models_core.commands.served_calls import ServedCall, ServedCalls, Tell, now_and_then, told_faults
+from models_core.contract.errors import BadInput
 from models_core.contract.reports import reward_names
 from models_core.contract.rows import records
 from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SampleConfig, parse
 from models_core.generation.sampled_response import SampledResponse
-from models_core.generation.served_stream import StreamFault, StreamingServer
 from models_core.modeling import chat, loading
 from models_core.rl.rewards.reward_models import RewardModels
 from models_core.training import precision
@@ -42,14 +44,10 @@ LOOK_SECONDS = 0.5
 BLOCK_BYTES = 65_536
 MOST_RESPONSES = 1024
 FIELDS = {"model": str, "samples": int, "settings": dict}
-STREAM_SECONDS = 0.2
-"""Between two texts of a response that is streamed."""
 KEPT_MODELS = 3
 ROOM = 2.0
 """Free memory, in sizes of the loaded models, that must be there for them to stay."""
 SCORED_TOKENS = 8192
-
-Tell = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,36 +61,49 @@ class Loaded:
 
 
 class LiveModel:
-    """Serves one call after the other, with the models of the last ones at hand."""
+    """Serves one call after the other, with the models of the last ones at hand, and calls of servers beside them."""
 
     def __init__(self, *, device: torch.device, stop: StopSignal, tell: Tell) -> None:
         self._device = device
         self._stop = stop
-        self._tell = tell
+        self._told = tell
         self._loaded: dict[tuple[str, torch.dtype], Loaded] = {}
         self._reward: tuple[str, RewardModels] | None = None
+        self._telling, self._computing = threading.Lock(), threading.Lock()
+        self.served = ServedCalls(self._answer, self._tell)
 
     def serve(self, line: str) -> None:
         """Tell the responses to one call, or what is wrong with it. Raises Stopped."""
-        try:
-            call = _read(line)
-            prompt = records.prompt(call)
-            settings = parse(SampleConfig, call["settings"])
-            reward = call.get("reward")
-            sample.check(settings, model=call["model"], samples=call["samples"], reward=reward)
-            if reward_names.is_address(call["model"]):
-                served, drawn = self._served(call, prompt, settings)
-            else:
+        with told_faults(self._tell):
+            call = _parsed(line)
+            if isinstance(call, dict) and isinstance(call.get("cancel"), int):
+                return self.served.leave(call["cancel"])
+            call = _checked(call)
+            if reward_names.is_address(call["model"]) and isinstance(call.get("call"), int):
+                return self.served.begin(call)
+            self._answer(call, self._tell, ServedCall(self._stop))
+        return None
+
+    def _answer(self, call: Mapping[str, Any], tell: Tell, served_call: ServedCall) -> None:
+        prompt = records.prompt(call)
+        settings = parse(SampleConfig, call["settings"])
+        reward = call.get("reward")
+        sample.check(settings, model=call["model"], samples=call["samples"], reward=reward)
+        if reward_names.is_address(call["model"]):
+            facts, drawn = served_call.reply(call, prompt, settings, tell)
+        else:
+            with self._computing:
                 model = self._model(call["model"], settings)
                 streams = call.get("stream") is True and call["samples"] == 1
-                served, drawn = self._drawn(model, prompt, call["samples"], settings, streams=streams)
+                facts, drawn = self._drawn(model, prompt, call["samples"], settings, streams=streams)
+        with self._computing:
             reward_models = self._reward_models(reward, settings) if reward else None
             rows = sample.response_rows(prompt.messages, drawn, settings, reward_models=reward_models)
-            self._tell({"id": prompt.id, "responses": rows, **served})
-        except StreamFault as fault:
-            self._tell({"error": fault.code, "fault": {"code": fault.code, "values": fault.values}})
-        except (BadInput, RowError) as error:
-            self._tell({"error": " ".join(str(error).split())})
+        tell({"id": prompt.id, "responses": rows, **facts})
+
+    def _tell(self, what: Mapping[str, Any]) -> None:
+        with self._telling:
+            self._told(what)
 
     def _drawn(
         self, model: Loaded, prompt: records.Prompt, samples: int, settings: SampleConfig, *, streams: bool
@@ -126,46 +137,12 @@ class LiveModel:
         usage = {"prompt_tokens": len(ids[0]), "completion_tokens": sum(each.tokens for each in responses)}
         return {"usage": usage}, responses
 
-    def _served(
-        self, call: Mapping[str, Any], prompt: records.Prompt, settings: SampleConfig
-    ) -> tuple[dict[str, Any], list[SampledResponse]]:
-        """The name of a served model, and its one response. Raises StreamFault."""
-        if call["samples"] != 1:
-            raise BadInput("A served model gives one response to a call.")
-        server = StreamingServer(
-            call["model"], settings=settings, stop=self._stop, key_variable=str(call.get("key_variable") or "")
-        )
-        self._tell({"state": "generating", "done": 0, "total": 1})
-        tell, latest = self._now_and_then(lambda text: text), ""
-
-        def on_text(text: str) -> None:
-            nonlocal latest
-            latest = text
-            tell(text)
-
-        try:
-            name, response = server.reply(prompt.messages, on_text)
-        except StreamFault:
-            self._tell({"state": "generating", "done": 0, "total": 1, "text": latest})
-            raise
-        return {"served_model": name}, [response]
-
     def _text_teller(self, model: Loaded) -> Callable[[Any, torch.Tensor], None]:
         """Tells the one response so far, without a character whose last tokens are to come."""
-        tell = self._now_and_then(lambda ids: chat.decode_response(model.tokenizer, ids[0].tolist()).rstrip("\ufffd"))
+        tell = now_and_then(
+            self._tell, lambda ids: chat.decode_response(model.tokenizer, ids[0].tolist()).rstrip("\ufffd")
+        )
         return lambda row_ids, ids: tell(ids)
-
-    def _now_and_then(self, text_of: Callable[[Any], str]) -> Callable[[Any], None]:
-        """Tells the text of what it is given, every STREAM_SECONDS."""
-        last_sent = time.monotonic()
-
-        def tell(given: Any) -> None:
-            nonlocal last_sent
-            if time.monotonic() - last_sent >= STREAM_SECONDS:
-                last_sent = time.monotonic()
-                self._tell({"state": "generating", "done": 0, "total": 1, "text": text_of(given)})
-
-        return tell
 
     def _model(self, name: str, settings: SampleConfig) -> Loaded:
         dtype = precision.dtype_of(precision.resolve(settings.precision, device=self._device))
@@ -223,9 +200,12 @@ def serve(*, calls: int, tell: Tell, device: torch.device, stop: StopSignal, idl
     """
     live_model = LiveModel(device=device, stop=stop, tell=tell)
     served = 0
-    for line in _lines(calls, stop=stop, idle=idle):
-        live_model.serve(line)
-        served += 1
+    try:
+        for line in _lines(calls, stop=stop, idle=idle, is_busy=lambda: live_model.served.are_under_way):
+            live_model.serve(line)
+            served += 1
+    finally:
+        live_model.served.leave_all()
     return {"served": served}
 
 
@@ -234,9 +214,11 @@ def tell_line(what: Mapping[str, Any]) -> None:
     print(json.dumps(what, ensure_ascii=False), flush=True)
 
 
-def _lines(source: int, *, stop: StopSignal, idle: float) -> Iterator[str]:
+def _lines(source: int, *, stop: StopSignal, idle: float, is_busy: Callable[[], bool]) -> Iterator[str]:
     rest, since = b"", time.monotonic()
     while not stop.requested and time.monotonic() - since < idle:
+        if is_busy():
+            since = time.monotonic()
         if not select.select([source], [], [], min(LOOK_SECONDS, idle))[0]:
             continue
         block = os.read(source, BLOCK_BYTES)
@@ -248,14 +230,18 @@ def _lines(source: int, *, stop: StopSignal, idle: float) -> Iterator[str]:
         since = time.monotonic()
 
 
-def _read(line: str) -> dict[str, Any]:
+def _parsed(line: str) -> Any:
     try:
-        call = json.loads(line)
+        return json.loads(line)
     except ValueError:
         raise BadInput("A call is a JSON object on a line of its own.") from None
+
+
+def _checked(call: Any) -> dict[str, Any]:
     for name, kind in FIELDS.items():
         if not isinstance(call, dict) or not isinstance(call.get(name), kind):
             raise BadInput(f"A call has the fields id, prompt, {', '.join(FIELDS)}; {name} is missing or wrong.")
     if not 1 <= call["samples"] <= MOST_RESPONSES:
         raise BadInput(f"samples is {call['samples']}; it must be a whole number from 1 to {MOST_RESPONSES}.")
-    return call
+    checked: dict[str, Any] = call
+    return checked

@@ -1,8 +1,9 @@
 """A reply of a served model as it grows: one request, streamed as server-sent events, for somebody who waits at a page.
 
 Nothing is asked for twice: whoever waits rather hears what is wrong. A fault is a code with values, which a page words
-in its reader's language; the text that had arrived is there already. A request is bounded in size, in silence, and in
-time as a whole: `server_timeout`, by a timer that hangs up, so that a header sent byte by byte is bounded too.
+in its reader's language; the text that had arrived is there already. A request is bounded in size, in silence, in the
+time until its reply begins, and in time as a whole: `server_timeout`. Timers hang up, so that a header sent byte by
+byte is bounded too.
 """
 
 import codecs
@@ -16,12 +17,15 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from models_core.contract.errors import Stopped
 from models_core.contract.rows.records import Messages
 from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SampleConfig
 from models_core.generation.sampled_response import SampledResponse
 from models_core.generation.served_model import Server, first_model, read_completion, repaired
 
+FIRST_SECONDS = 30.0
+"""Until the first event of a streamed reply is there, or the beginning of one that is not."""
 SILENCE_SECONDS = 60.0
 LARGEST_EVENT = 1024 * 1024
 LARGEST_STREAM = 16 * 1024 * 1024
@@ -56,12 +60,20 @@ class StreamingServer(Server[SampleConfig]):
             raise StreamFault("served_without_key", variable=key_variable)
         super().__init__(address, settings=settings, stop=stop, key=key)
         self._socket: socket.socket | None = None
+        self._first = _timer(FIRST_SECONDS, self._hang_up_unanswered)
+        self._is_unanswered = False
+
+    def leave(self) -> None:
+        """Have `reply`, which another thread may be in, raise Stopped."""
+        self.stop.requested = True
+        self._hang_up()
 
     def reply(self, chat: Messages, on_text: OnText) -> tuple[str, SampledResponse]:
         """The name of the model, and its reply; `on_text` gets the text while it grows. Raises StreamFault, Stopped."""
-        timer = threading.Timer(self.settings.server_timeout, self._hang_up)
-        timer.daemon = True
+        timer = _timer(self.settings.server_timeout, self._hang_up)
         timer.start()
+        if self.settings.server_timeout > FIRST_SECONDS:
+            self._first.start()
         try:
             name = self.settings.served_model
             if not name:
@@ -70,9 +82,11 @@ class StreamingServer(Server[SampleConfig]):
             with self._exchanged("POST", "/chat/completions", self._streaming_body(name, chat)) as reply:
                 if "event-stream" in reply.headers.get("Content-Type", ""):
                     return name, self._streamed(reply, on_text)
+                self._first.cancel()
                 return name, _parsed(_whole(reply), read_completion)  # of a server that doesn't stream
         finally:
             timer.cancel()
+            self._first.cancel()
 
     def _streaming_body(self, name: str, chat: Messages) -> bytes:
         values = json.loads(self._body(name, chat, (0, 0)))
@@ -85,9 +99,10 @@ class StreamingServer(Server[SampleConfig]):
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
         connection = self._connection()
-        connection.timeout = self._longest_silence
+        connection.timeout = min(FIRST_SECONDS, self._longest_silence)
         try:
             self._connect(connection)
+            connection.sock.settimeout(self._longest_silence)
             connection.request(method, self.path + path, body=body, headers=headers)
             reply = connection.getresponse()
             if reply.status != 200:
@@ -128,7 +143,15 @@ class StreamingServer(Server[SampleConfig]):
             if self._socket is not None:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
-    def _fault(self, error: Exception) -> StreamFault:
+    def _hang_up_unanswered(self) -> None:
+        self._is_unanswered = True
+        self._hang_up()
+
+    def _fault(self, error: Exception) -> Exception:
+        if self.stop.requested:
+            return Stopped()
+        if self._is_unanswered:
+            return StreamFault("served_unanswered", seconds=round(FIRST_SECONDS))
         if self.ended.is_set():
             return StreamFault("served_slow", seconds=round(self.settings.server_timeout))
         if isinstance(error, TimeoutError):
@@ -148,6 +171,7 @@ class StreamingServer(Server[SampleConfig]):
         """The events of a reply put together. Raises StreamFault, Stopped."""
         text, reason = "", ""
         for event in _events(reply):
+            self._first.cancel()
             self.stop.check()
             if event == DONE:
                 break
@@ -184,6 +208,12 @@ class StreamingServer(Server[SampleConfig]):
         if not isinstance(more, str) or not isinstance(ended, str):
             raise StreamFault("served_unreadable")
         return more, ended
+
+
+def _timer(seconds: float, action: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(seconds, action)
+    timer.daemon = True
+    return timer
 
 
 def _events(reply: http.client.HTTPResponse) -> Iterator[str]:

@@ -46,6 +46,7 @@ MESSAGES = {
     "served_reported": gettext_noop("The server %(endpoint)s ended its reply with an error: %(reason)s"),
     "served_cut": gettext_noop("The server %(endpoint)s broke the connection off before its reply was complete."),
     "served_silent": gettext_noop("The server %(endpoint)s sent nothing for %(seconds)s seconds."),
+    "served_unanswered": gettext_noop("The server %(endpoint)s did not begin to reply within %(seconds)s seconds."),
     "served_slow": gettext_noop(
         "The reply of the server %(endpoint)s was not complete after %(seconds)s seconds, the most that it has."
     ),

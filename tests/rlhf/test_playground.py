@@ -29,7 +29,7 @@ from rlhf.playground import chats, live_replies
 from rlhf.playground.chats import Chosen
 from rlhf.runs import runs
 from rlhf.runs.execution import supervisor
-from rlhf.runs.live_responses import live
+from rlhf.runs.live_responses import live, served_threads
 from rlhf.runs.messages import MESSAGES
 from rlhf.runs.queues import workers
 from tests.conftest import StartWorker, wait_until
@@ -278,6 +278,7 @@ def executed(turn: PlaygroundTurn) -> list[PlaygroundReply]:
     PlaygroundChat.objects.update(seen_at=timezone.now() + timedelta(hours=1))
     for reply in turn.replies.all():
         supervisor.execute(reply.run_id)
+        served_threads.join(60)
     return list(turn.replies.select_related("run"))
 
 
@@ -321,19 +322,42 @@ def test_served_models_reply_are_judged_and_fail_in_sentences(cast: Cast, served
 @pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("listening")
-def test_whoever_leaves_a_silent_server_leaves_the_policy_loaded(
-    cast: Cast, served: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_silent_server_holds_nobody_up_and_is_left_alone(
+    cast: Cast, base: ModelVersion, served: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    policy = live.model_process._started()
-    served.scenes = [silent]
-    turn = chats.ask(served_chat(cast, "mine", "other"), "How?")
-    monkeypatch.setattr(live_replies, "is_abandoned", lambda run: bool(served.bodies))
-    first = turn.replies.all()[0]
-    supervisor.execute(first.run_id)
-    first.run.refresh_from_db()
-    assert first.run.status == "cancelled"
-    assert live.server_process.process_id is None
-    assert live.model_process.process_id == policy.pid
+    def states() -> list[str]:
+        return [run.status for run in TrainingRun.objects.order_by("pk")]
+
+    served.scenes = [silent, silent, events(chunk("So."), chunk(reason="stop"))]
+    first = chats.ask(served_chat(cast, "mine", "other"), "How?")
+    PlaygroundChat.objects.update(seen_at=timezone.now() + timedelta(hours=1))
+    for reply in first.replies.all():
+        supervisor.execute(reply.run_id)
+    wait_until(lambda: len(served.bodies) == 2, seconds=60, what="both requests")
+    other = chats.begin(
+        project=cast.project, user=cast.researcher, is_blind=False,
+        columns=[Chosen(version=base, sampling=SAMPLING), Chosen(version=base, sampling=SAMPLING)],
+    )  # fmt: skip
+    for reply in chats.ask(other, "How?").replies.all():
+        supervisor.execute(reply.run_id)
+    assert states() == ["running", "running", "succeeded", "succeeded"]
+
+    # One is left: the other one, and the process that asks, go on.
+    process, policy = live.server_process.process_id, live.model_process.process_id
+    silent_runs = list(TrainingRun.objects.order_by("pk")[:2])
+    runs.request_cancel(run=silent_runs[0], by=cast.manager)
+    wait_until(lambda: states()[0] == "cancelled", what="the end of the reply that is left")
+    assert states()[1] == "running"
+    # A worker that stops puts its runs back.
+    monkeypatch.setattr(live, "worker_is_stopping", lambda: True)
+    served_threads.join(60)
+    assert states()[:2] == ["cancelled", "queued"]
+    assert process is not None
+    assert (live.server_process.process_id, live.model_process.process_id) == (process, policy)
+    monkeypatch.setattr(live, "worker_is_stopping", lambda: False)
+    supervisor.execute(silent_runs[1].pk)
+    served_threads.join(60)
+    assert states()[1] == "succeeded"
     live.model_process.end()
 
 

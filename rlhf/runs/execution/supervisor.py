@@ -30,7 +30,7 @@ from rlhf.runs.execution.monitoring.lease_watch import LeaseWatch
 from rlhf.runs.execution.monitoring.stall_detection import StallDetector
 from rlhf.runs.execution.monitoring.system_metrics import SystemMetrics
 from rlhf.runs.execution.run_files import RunFiles
-from rlhf.runs.live_responses import live
+from rlhf.runs.live_responses import live, served_threads
 from rlhf.runs.planning import durations
 from rlhf.runs.queues import gpu_workers, waiting_order, workers
 from rlhf.runs.queues.stopping import worker_is_stopping
@@ -58,13 +58,20 @@ Result = TypeVar("Result")
 def execute(run_id: int) -> None:
     """Claim the run that is first in the queue of this one and bring it to its end, or queue it again.
 
-    Does nothing when none waits, or while this worker drains. Of live chats it is the run itself.
+    Does nothing when none waits, or while this worker drains. Of live chats it is the run itself; a reply of a served
+    model is left to a thread.
     """
     if worker_is_stopping() or workers.is_draining():
         return
-    end_leftovers()
-    if _waits_for_disk(run_id):
+    if served_threads.is_for_them(run_id):
+        served_threads.submit(lambda: _execute(run_id))
         return
+    end_leftovers()
+    if not _waits_for_disk(run_id):
+        _execute(run_id)
+
+
+def _execute(run_id: int) -> None:
     lease = _claim(run_id)
     if lease is None:
         return

@@ -2,19 +2,15 @@
 
 A labeler waits for them, so they never queue behind training, and no turn starts a process or loads a model. The worker
 of the queue has a child, `python -m models_core live`, which exits after HONE_LIVE_IDLE seconds without a call, and a
-second one for models on servers. A run is claimed, leased and ended like every other one (rlhf.runs.runs).
+second one for models on servers, whose runs have threads of their own (served_threads). A run is claimed, leased and
+ended like every other one (rlhf.runs.runs).
 """
 
-import json
 import logging
-import os
-import select
-import signal
-import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from pathlib import Path
+from contextlib import closing, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -29,140 +25,23 @@ from rlhf.loop import sampling
 from rlhf.models import ModelVersion, RunInput, TrainingRun
 from rlhf.playground import live_replies
 from rlhf.runs import failures, runs
-from rlhf.runs.execution import children, run_command, run_files
-from rlhf.runs.execution.machine import MemoryWatch
-from rlhf.runs.execution.monitoring.stall_detection import StallDetector
+from rlhf.runs.execution import children, run_command
+from rlhf.runs.live_responses.live_processes import LiveProcess, ProcessEnded, ServerProcess, is_final
 from rlhf.runs.queues.stopping import worker_is_stopping
 from rlhf.runs.runs import Lease
 
-TICK_SECONDS = 0.25
 RENEW_SECONDS = 10.0
 LOADING = gettext_noop("loading the model")
 GENERATING = gettext_noop("generating responses")
-FINAL_KEYS = {"responses", "error"}
-"""A line of the process with one of these keys is its last one for a call."""
 CANCELLED: dict[str, Any] = {"state": "cancelled"}
 RELEASED: dict[str, Any] = {"state": "released"}
 
 log = logging.getLogger(__name__)
 
 
-class ProcessEnded(Exception):
-    """The process exited during a call, with status `returncode`."""
-
-    def __init__(self, returncode: int, *, memory_ran_out: bool = False) -> None:
-        super().__init__(f"the live process exited with status {returncode}")
-        self.returncode = returncode
-        self.memory_ran_out = memory_ran_out
-
-
-class LiveProcess:
-    """A child process. It is started by the first call, and again after it has exited; `name`: of its files."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._child: subprocess.Popen[bytes] | None = None
-        self._version: int | None = None
-        self._rest = b""
-        self._memory = MemoryWatch()
-
-    @property
-    def log_file(self) -> Path:
-        return Path(settings.HONE_DATA) / "logs" / f"{self._name}.log"
-
-    @property
-    def failure_file(self) -> Path:
-        return Path(settings.HONE_DATA) / "logs" / f"{self._name}-failure.json"
-
-    @property
-    def process_id(self) -> int | None:
-        return self._child.pid if self._child is not None and self._child.poll() is None else None
-
-    def has_loaded(self, version: ModelVersion) -> bool:
-        """Whether the child has the version in memory, so that its files need no check."""
-        return self.process_id is not None and self._version == version.pk
-
-    def call(self, call: Mapping[str, Any], *, version: ModelVersion | None) -> Iterator[dict[str, Any] | None]:
-        """Yield the child's replies to a call up to the final one, and None after each tick without a reply.
-
-        Raises ProcessEnded.
-        """
-        child = self._started()
-        assert child.stdin is not None
-        try:
-            child.stdin.write(json.dumps(call).encode() + b"\n")
-            child.stdin.flush()
-        except BrokenPipeError:
-            raise self._process_ended(child) from None
-        self._memory.look()
-        stall = StallDetector(session=child.pid, folders=[])
-        while True:
-            reply = self._reply(child)
-            yield reply
-            if reply is not None:
-                stall.note_output()
-            elif stall.is_stalled():
-                children.signal_group(child.pid, signal.SIGKILL)
-                raise self._process_ended(child)
-            if reply is not None and "responses" in reply and version is not None:
-                self._version = version.pk
-            if reply is not None and reply.keys() & FINAL_KEYS:
-                return
-
-    def _process_ended(self, child: subprocess.Popen[bytes]) -> ProcessEnded:
-        return ProcessEnded(child.wait(), memory_ran_out=self._memory.ran_out())
-
-    def end(self) -> None:
-        """Kill the child and free its memory. A call in progress is lost."""
-        if self._child is not None:
-            children.signal_group(self._child.pid, signal.SIGKILL)
-            self._child.wait()
-            for pipe in (self._child.stdin, self._child.stdout):
-                with suppress(OSError):
-                    pipe.close()  # type: ignore[union-attr]
-        self._child, self._version, self._rest = None, None, b""
-
-    def failure(self) -> dict[str, Any]:
-        """Why the child exited, as it reported; {} for nothing."""
-        return run_files.document(self.failure_file)
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self.process_id is None:
-            self.end()
-            self.log_file.parent.mkdir(parents=True, exist_ok=True)
-            with self.log_file.open("wb") as errors:
-                self._child = children.start(
-                    ["live", "--idle", str(settings.HONE_LIVE_IDLE), "--device", settings.HONE_LIVE_DEVICE],
-                    failure_file=self.failure_file,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                )
-        assert self._child is not None
-        return self._child
-
-    def _reply(self, child: subprocess.Popen[bytes]) -> dict[str, Any] | None:
-        assert child.stdout is not None
-        while b"\n" not in self._rest:
-            if not select.select([child.stdout], [], [], TICK_SECONDS)[0]:
-                self._memory.look()
-                return None
-            block = os.read(child.stdout.fileno(), 65_536)
-            if not block:
-                raise self._process_ended(child)
-            self._rest += block
-        line, _, self._rest = self._rest.partition(b"\n")
-        try:
-            reply = json.loads(line)
-        except ValueError:
-            return None  # printed by a library
-        return reply if isinstance(reply, dict) else None
-
-
 model_process = LiveProcess("live-model")
-server_process = LiveProcess("live-server")
-"""The children of this worker process. A call that is left ends its process, and whoever leaves a server that says
-nothing must not unload the policy for everybody."""
+server_process = ServerProcess("live-server")
+"""The children of this worker process."""
 
 
 def _process_of(version: ModelVersion | None) -> LiveProcess:
@@ -225,43 +104,31 @@ def _final_reply(run: TrainingRun, lease: Lease, version: ModelVersion | None) -
 def _follow(call: Mapping[str, Any], run: TrainingRun, lease: Lease, version: ModelVersion | None) -> dict[str, Any]:
     renewed = time.monotonic()
     waited_for = _waited_for(run)
-    process = _process_of(version)
-    try:
-        with children.sigterm_noted() as stop_requested:
-            for reply in process.call(call, version=version):
-                if reply is not None and reply.keys() & FINAL_KEYS:
-                    return reply
-                if stop_requested() or worker_is_stopping():
-                    raise _CallAbandoned(RELEASED)
-                try:
-                    close_old_connections()
-                    if reply is not None or time.monotonic() - renewed > RENEW_SECONDS:
-                        runs.renew(lease, **_row_changes(reply))
-                        renewed = time.monotonic()
-                    if reply is not None and waited_for is not None and "text" in reply:
-                        waited_for.keep_text(run, reply["text"])
-                    if waited_for is not None and waited_for.is_abandoned(run):
-                        raise _CallAbandoned(CANCELLED)
-                    if runs.is_cancel_requested(lease):
-                        raise _CallAbandoned(CANCELLED)
-                except DatabaseError:
-                    # It may be restarting, and the reply isn't there yet.
-                    log.exception("Run %s could not be written", lease.run_id)
-        raise AssertionError("a call ended without a final reply")
-    except BaseException as error:
-        # Late replies to this call must not be taken for replies to the next one.
-        process.end()
-        if isinstance(error, _CallAbandoned):
-            return error.reply
-        raise
-
-
-class _CallAbandoned(Exception):
-    """A call is abandoned; `reply` stands for its final reply."""
-
-    def __init__(self, reply: dict[str, Any]) -> None:
-        super().__init__()
-        self.reply = reply
+    # Python takes signals in its main thread alone; a stopping worker is seen in the others too.
+    is_main = threading.current_thread() is threading.main_thread()
+    noted = children.sigterm_noted() if is_main else nullcontext(lambda: False)
+    with noted as stop_requested, closing(_process_of(version).call(call, version=version)) as replies:
+        for reply in replies:
+            if is_final(reply):
+                assert reply is not None
+                return reply
+            if stop_requested() or worker_is_stopping():
+                return RELEASED
+            try:
+                close_old_connections()
+                if reply is not None or time.monotonic() - renewed > RENEW_SECONDS:
+                    runs.renew(lease, **_row_changes(reply))
+                    renewed = time.monotonic()
+                if reply is not None and waited_for is not None and "text" in reply:
+                    waited_for.keep_text(run, reply["text"])
+                if waited_for is not None and waited_for.is_abandoned(run):
+                    return CANCELLED
+                if runs.is_cancel_requested(lease):
+                    return CANCELLED
+            except DatabaseError:
+                # It may be restarting, and the reply isn't there yet.
+                log.exception("Run %s could not be written", lease.run_id)
+    raise AssertionError("a call ended without a final reply")
 
 
 def _call(run: TrainingRun, version: ModelVersion | None, *, heartbeat: Callable[[], None]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from annotate.labeling.chats.live_responses import ResponseStatus
 from annotate.models import Project, ResponseRequest
 from models_core.contract import catalogue
 from rlhf.loop import versions
-from rlhf.models import TrainingRun
+from rlhf.models import RunInput, TrainingRun
 from rlhf.runs.execution import run_command
 from rlhf.runs.live_responses import live
 from rlhf.runs.queues import workers
@@ -62,9 +62,10 @@ def _waiting_status(project: Project, run: TrainingRun | None) -> tuple[str, flo
         return message % values, run.progress or None
     if run.status == Status.RUNNING and run.activity == live.LOADING:
         return _("Loading the model. The next turns are faster."), None
+    # Nobody waits for replies of served models, which have no version.
     waiting = TrainingRun.objects.filter(
         queue=TrainingRun.LIVE_QUEUE, status__in=[Status.QUEUED, Status.RUNNING], pk__lt=run.pk
-    )
+    ).filter(run_inputs__role=RunInput.Role.MODEL)
     if ahead := waiting.count():
         message = ngettext("%(n)s other chat is ahead of yours.", "%(n)s other chats are ahead of yours.", ahead)
         return message % {"n": ahead}, None

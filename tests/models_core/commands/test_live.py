@@ -2,6 +2,8 @@
 
 import json
 import os
+import queue
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,18 @@ from typing import Any
 import pytest
 import torch
 
-from models_core.commands import live, sample
+from models_core.commands import live, sample, served_calls
 from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SampleConfig
+from tests.conftest import wait_until
+from tests.models_core.generation.test_served_model import Fake, fake
+from tests.models_core.generation.test_served_stream import silent
 from tests.models_core.recipe_runs import make_reward_model
 from tests.models_core.tiny import make_tiny_model
 
 CPU = torch.device("cpu")
+__all__ = ["fake"]  # a fixture
+
 SETTINGS = {"precision": "fp32", "max_length": 128, "max_new_tokens": 6, "seed": 3}
 LOADING = {"state": "loading"}
 
@@ -89,7 +96,7 @@ def test_where_memory_is_short_one_model_is_kept(
 def test_a_streamed_response_grows_to_what_it_is_without(
     served: Served, models: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "STREAM_SECONDS", 0.0)
+    monkeypatch.setattr(served_calls, "STREAM_SECONDS", 0.0)
     (plain,) = last_words(served(call(models[0], samples=1)))
     replies = served(call(models[0], samples=1, stream=True))
     texts = [line["text"] for line in replies if "text" in line]
@@ -152,3 +159,41 @@ def test_ends_when_it_is_asked_to(models: list[str]) -> None:
     assert live.serve(calls=read, tell=lambda _: None, device=CPU, stop=stop, idle=60.0) == {"served": 0}
     os.close(read)
     os.close(write)
+
+
+def test_calls_of_servers_go_on_beside_each_other_until_they_are_left(models: list[str], fake: Fake) -> None:
+    told = queue.SimpleQueue[Mapping[str, Any]]()
+    read, write = os.pipe()
+    serving = threading.Thread(
+        target=live.serve,
+        kwargs={"calls": read, "tell": told.put, "device": CPU, "stop": StopSignal(), "idle": 60.0},
+    )
+    serving.start()
+
+    def say(row: Mapping[str, Any]) -> None:
+        os.write(write, json.dumps(row).encode() + b"\n")
+
+    settings = {**SETTINGS, "served_model": "mine", "server_logprobs": False}
+    fake.scenes = [silent, silent]
+    for number in (1, 2):
+        say(call(fake.address, samples=1, settings=settings, call=number))
+        assert told.get(timeout=30) == {"call": number, "state": "generating", "done": 0, "total": 1}
+        wait_until(lambda wanted=number: len(fake.bodies) == wanted, what="the request")
+    # While both are silent a third one and a model in memory respond.
+    say(call(fake.address, samples=1, settings=settings, call=3))
+    said = [told.get(timeout=30) for _ in range(2)]
+    assert [line["call"] for line in said] == [3, 3]
+    assert said[1]["served_model"] == "mine"
+    say(call(models[0], samples=1))
+    assert told.get(timeout=30) == LOADING
+    while "responses" not in (line := told.get(timeout=30)):
+        assert "call" not in line
+    say({"cancel": 1})
+    say({"cancel": 7})
+    say(call(fake.address, samples=2, settings=settings, call=4))
+    assert told.get(timeout=30) == {"call": 4, "error": "A served model gives one response to a call."}
+    os.close(write)
+    serving.join(timeout=30)
+    assert not serving.is_alive()
+    assert told.empty()  # nothing of those that were left
+    os.close(read)

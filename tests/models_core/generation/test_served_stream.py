@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from models_core.contract.errors import BadInput
+from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.runs.stopping import StopSignal
 from models_core.contract.settings import SampleConfig, parse
 from models_core.generation import served_stream
@@ -180,6 +180,28 @@ def test_time_is_bounded_as_a_whole_and_in_silence(fake, monkeypatch):
     monkeypatch.setattr(served_stream, "SILENCE_SECONDS", 0.3)
     fake.scenes = [events(chunk("So"), after=silent)]
     assert fault(fake.address, served_model="mine") == ("served_silent", {"seconds": 0})
+    # A reply has to begin sooner than it has to end; comments of a proxy are no beginning.
+    monkeypatch.setattr(served_stream, "FIRST_SECONDS", 0.3)
+    for scene in (silent, headers_byte_by_byte, events(after=forever(b": still here\n\n"))):
+        fake.scenes = [scene]
+        assert fault(fake.address, served_model="mine") == ("served_unanswered", {"seconds": 0})
+
+
+def test_a_reply_that_has_begun_may_take_longer(fake):
+    settings = parse(SampleConfig, {"server_timeout": 60, "server_logprobs": False, "served_model": "mine"})
+    server = StreamingServer(fake.address, settings=settings, stop=StopSignal(), key_variable="")
+    fake.scenes = [events(chunk("So"), chunk(reason="stop"))]
+    is_begun = []
+    server.reply(tuple(recipe_runs.chat("How?")), lambda text: is_begun.append(server._first.finished.is_set()))
+    assert is_begun == [True]
+
+
+def test_whoever_leaves_hears_no_more(fake):
+    settings = parse(SampleConfig, {"server_timeout": 60, "server_logprobs": False, "served_model": "mine"})
+    server = StreamingServer(fake.address, settings=settings, stop=StopSignal(), key_variable="")
+    fake.scenes = [events(chunk("So"), after=silent)]
+    with pytest.raises(Stopped):
+        server.reply(tuple(recipe_runs.chat("How?")), lambda text: server.leave())
 
 
 def test_what_is_no_server_and_what_has_no_key(monkeypatch):
