@@ -84,7 +84,7 @@ class LiveModel:
             self._answer(call, self._tell, ServedCall(self._stop))
         return None
 
-    def _answer(self, call: Mapping[str, Any], tell: Tell, served_call: ServedCall) -> None:
+    def _answer(self, call: dict[str, Any], tell: Tell, served_call: ServedCall) -> None:
         prompt = records.prompt(call)
         settings = parse(SampleConfig, call["settings"])
         reward = call.get("reward")

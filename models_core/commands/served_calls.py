@@ -17,7 +17,7 @@ from models_core.generation.served_stream import StreamFault, StreamingServer
 STREAM_SECONDS = 0.2
 """Between two texts of a response that is streamed."""
 
-Call = Mapping[str, Any]
+Call = dict[str, Any]
 Tell = Callable[[Mapping[str, Any]], None]
 Answer = Callable[[Call, Tell, "ServedCall"], None]
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from rlhf.runs.execution.monitoring.stall_detection import StallDetector
 TICK_SECONDS = 0.25
 FINAL_KEYS = {"responses", "error"}
 """A line of the process with one of these keys is its last one for a call."""
+Replies = Generator[dict[str, Any] | None, None, None]
 ENDED: dict[str, Any] = {"state": "ended"}
 """In the inbox of a call: the process is gone."""
 
@@ -67,7 +68,7 @@ class LiveProcess:
         """Whether the child has the version in memory, so that its files need no check."""
         return self.process_id is not None and self._version == version.pk
 
-    def call(self, call: Mapping[str, Any], *, version: ModelVersion | None) -> Iterator[dict[str, Any] | None]:
+    def call(self, call: Mapping[str, Any], *, version: ModelVersion | None) -> Replies:
         """Yield the child's replies to a call up to the final one, and None after each tick without a reply.
 
         Closed before its end, it leaves the call. Raises ProcessEnded.
@@ -93,9 +94,7 @@ class LiveProcess:
         except (BrokenPipeError, ValueError):  # it has ended, or `end` closed the pipe
             raise self._process_ended(child) from None
 
-    def _followed(
-        self, child: subprocess.Popen[bytes], next_reply: Callable[[], dict[str, Any] | None]
-    ) -> Iterator[dict[str, Any] | None]:
+    def _followed(self, child: subprocess.Popen[bytes], next_reply: Callable[[], dict[str, Any] | None]) -> Replies:
         self._memory.look()
         stall = StallDetector(session=child.pid, folders=[])
         while True:
@@ -165,7 +164,7 @@ class ServerProcess(LiveProcess):
         self._reader: threading.Thread | None = None
         self._lock = threading.RLock()
 
-    def call(self, call: Mapping[str, Any], *, version: ModelVersion | None) -> Iterator[dict[str, Any] | None]:
+    def call(self, call: Mapping[str, Any], *, version: ModelVersion | None) -> Replies:
         number, is_over = next(self._numbers), False
         inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
@@ -182,8 +181,9 @@ class ServerProcess(LiveProcess):
             return reply
 
         with self._lock:
-            child, reader = self._started(), self._reader
-            assert reader is not None
+            child = self._started()
+            assert self._reader is not None
+            reader = self._reader
             self._inboxes[number] = inbox
         try:
             with self._lock:
