@@ -18,7 +18,11 @@ ORPHAN_SECONDS = 40.0
 
 
 class StopSignal:
-    """A flag that SIGTERM and SIGINT set. A second signal ends the process as it would have without this object."""
+    """A flag that SIGTERM and SIGINT set. A second SIGINT ends the process as it would have without this object.
+
+    A second SIGTERM does nothing: where a worker dies, and then the supervisor that adopted what it left, the kernel
+    sends one for each of them, and the checkpoint is still to be written.
+    """
 
     def __init__(self) -> None:
         self.requested = False
@@ -45,7 +49,8 @@ class StopSignal:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        signal.signal(number, signal.SIG_DFL)
+        if number == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def follow_parent(*, at_once: bool = False) -> None:

@@ -9,7 +9,7 @@ ended like every other one (rlhf.runs.runs).
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from types import ModuleType
 from typing import Any

@@ -12,7 +12,6 @@ import select
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from pathlib import Path

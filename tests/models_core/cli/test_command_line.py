@@ -13,6 +13,7 @@ import pytest
 from models_core import __main__ as command_line
 from models_core.contract.runs.stopping import PARENT_VARIABLE
 from models_core.contract.settings import STAGES
+from tests.conftest import wait_until
 from tests.models_core.tiny import make_tiny_model
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -195,6 +196,46 @@ def test_a_command_ends_with_the_process_that_started_it(code):
 
     assert select.select([watch], [], [], 30)[0], "the child outlived its parent"
     os.close(watch)
+
+
+SUPERVISOR = """
+import ctypes, subprocess, sys
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # as `manage.py serve`, it adopts what a dead worker leaves behind
+pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+worker = subprocess.Popen([sys.executable, "-c", *sys.argv[1:]], **pipes)
+print(worker.pid, worker.stdout.readline().strip(), flush=True)
+sys.stdin.read()
+"""
+SAVES = (
+    "import pathlib, signal, sys\n"
+    "from models_core.contract.runs.stopping import StopSignal, follow_parent\n"
+    "stop = StopSignal().listen(); follow_parent(); print('ready', flush=True)\n"
+    "while not stop.requested: signal.pause()\n"
+    "pathlib.Path('FILE.asked').touch()\n"
+    "signal.sigwait({signal.SIGUSR1})\n"
+    "pathlib.Path('FILE').touch()"
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="parent-death signals")
+def test_a_training_saves_although_supervisor_and_worker_die_one_after_the_other(tmp_path):
+    saved = tmp_path / "saved"
+    child_code = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})\n" + SAVES
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", SUPERVISOR, ORPHAN, child_code.replace("FILE", str(saved)), PARENT_VARIABLE],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    worker, child, _ready = map(str, supervisor.stdout.readline().split())
+    watch = os.pidfd_open(int(child))
+    os.kill(int(worker), signal.SIGKILL)
+    wait_until((tmp_path / "saved.asked").exists, what="the first SIGTERM")
+    supervisor.kill()
+    supervisor.communicate()
+    assert not select.select([watch], [], [], 0.2)[0], "the second SIGTERM ended it"
+    os.kill(int(child), signal.SIGUSR1)  # what it needs to save is there
+    assert select.select([watch], [], [], 30)[0]
+    os.close(watch)
+    assert saved.exists()
 
 
 def test_a_parent_that_died_too_early_is_noticed():

@@ -52,7 +52,7 @@ class LeaseWatch:
             since = time.monotonic() - self._renewed
             if since > SAVE_AFTER and self._child.returncode is None:
                 number = signal.SIGKILL if since > KILL_AFTER else signal.SIGTERM
-                # A second SIGTERM would end it before it has saved.
+                # It saves at the first SIGTERM.
                 if number == signal.SIGKILL or not self.has_stopped:
                     log.warning("A lease was not renewed for %.0f s: %s to its processes", since, number.name)
                     children.signal_group(self._child.pid, number)
