@@ -270,7 +270,7 @@ class RunForm(SettingsForm):
     @staticmethod
     def _default_label(project: Project, stage: str, role: str) -> str:
         try:
-            default = launch.default_inputs(project, stage, given={}).get(role)
+            default = launch.default_input(project, stage, role)
         except Refused:
             return _("None yet: train one first")
         if default is None:

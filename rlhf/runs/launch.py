@@ -174,6 +174,12 @@ def default_inputs(project: Project, stage: str, *, given: Mapping[str, ModelVer
     return found
 
 
+def default_input(project: Project, stage: str, role: str) -> ModelVersion | None:
+    """The version that one input has unless another one is given. Raises Refused where it is missing."""
+    (default,) = (item.default for item in STAGE_SPECS[stage].inputs if item.role == role)
+    return default(project, versions.active_policy(project))
+
+
 def _check_texts(options: Mapping[str, str], *, stage: str) -> None:
     """Raise Refused for a corpus or PPO-ptx text that the stage doesn't read, or that isn't there."""
     if "corpus" in options:

@@ -11,6 +11,7 @@ from annotate.models import Project
 from rlhf.loop import loop
 from rlhf.loop.rounds import forecast, gates, loop_circle
 from rlhf.models import Iteration, LoopSettings, TrainingRun
+from rlhf.runs.queues import waiting_order, workers
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -102,7 +103,9 @@ def of(project: Project) -> LoopPage:
     )
     is_active = latest is not None and latest.state == State.ACTIVE
     num_new = loop.new_judgments(project)
-    wanted = latest.judgments_wanted if latest and is_active else settings.judgments_per_round
+    is_waiting = latest is not None and is_active and latest.step == Step.WAIT
+    # Beyond its wait a round has what it needs: what comes in now is for the next one.
+    wanted = latest.judgments_wanted if latest and is_waiting else settings.judgments_per_round
     per_hour = forecast.judgments_per_hour(project)
     steps = _steps(latest, settings, num_new=num_new, per_hour=per_hour) if latest is not None else []
     sentence, level = _sentence(latest if is_active else None, settings, num_new=num_new, per_hour=per_hour)
@@ -254,8 +257,19 @@ def _sentence(iteration: Iteration | None, settings: LoopSettings, *, num_new: i
     waiting = [run for run in iteration.runs.all() if not run.ended]
     said = _("%(step)s.") % {"step": iteration.get_step_display()}
     if waiting and all(run.status == TrainingRun.Status.QUEUED for run in waiting):
-        return said + " " + _("Its run waits for a worker."), "live"
+        return f"{said} {_waits_in_queue(waiting[0])}", "live"
     return said, "live"
+
+
+def _waits_in_queue(run: TrainingRun) -> str:
+    place, waiting = waiting_order.position(run)
+    if not workers.is_listening(run.queue):
+        return _("Its run waits for a worker.")
+    return _("Its run waits in the queue %(queue)s: place %(place)d of %(all)d.") % {
+        "queue": run.queue,
+        "place": place,
+        "all": waiting,
+    }
 
 
 def _between_rounds(settings: LoopSettings, *, num_new: int, per_hour: float) -> str:

@@ -14,6 +14,7 @@ from rlhf.forms import LoopSettingsForm
 from rlhf.loop import loop, versions
 from rlhf.loop.rounds import forecast, loop_page, sampling_mix
 from rlhf.models import Iteration, LoopSettings, ModelVersion
+from rlhf.runs.queues import workers
 from tests.factories.cast import Cast
 from tests.rlhf.conftest import make_judgments
 
@@ -70,6 +71,24 @@ def test_the_steps_say_what_is_done_what_runs_and_what_comes(manager: Client, ca
         "Win rate by people, lower bound: at least 0.5",
     ]
     assert [arrow.name for arrow in page.arrows if arrow.state == "now"] == ["ppo"]
+    # The round has its judgments; what comes in is for the next one.
+    assert (page.num_new, page.wanted) == (0, 200)
+
+
+@pytest.mark.parametrize(
+    ("queues", "said"),
+    [(set(), "Its run waits for a worker."), ({"cpu"}, "Its run waits in the queue cpu: place 2 of 2.")],
+)
+def test_it_says_where_a_run_waits(
+    manager: Client, cast: Cast, queued: Any, monkeypatch: pytest.MonkeyPatch, queues: set[str], said: str
+) -> None:
+    make_judgments(cast, 2)
+    queued()
+    iteration = loop.start(project=cast.project, rounds=1, by=cast.manager)
+    Iteration.objects.filter(pk=iteration.pk).update(step="reward")
+    queued(iteration=iteration)
+    monkeypatch.setattr(workers, "listening", lambda: queues)
+    assert loop_page.of(cast.project).sentence == f"Training the reward model. {said}"
 
 
 def test_skip_and_cancel_say_what_is_lost_and_are_sent_once(manager: Client, cast: Cast) -> None:

@@ -56,6 +56,15 @@ def test_every_preset_can_be_started(cast: Cast, base: ModelVersion) -> None:
         assert differences.resolved(stage, sent.config()) == dataclasses.asdict(parsed)
 
 
+def test_an_input_that_is_missing_takes_no_other_ones_default_away(cast: Cast, base: ModelVersion) -> None:
+    fields = RunForm(project=cast.project, stage="ppo").fields
+    assert {name: fields[name].empty_label for name in ("model", "reference", "reward")} == {
+        "model": "Base model 1 (default)",
+        "reference": "Base model 1 (default)",
+        "reward": "None yet: train one first",
+    }
+
+
 def test_instructgpt_is_what_the_paper_says() -> None:
     ppo = parse(STAGES["ppo"], presets.of("instructgpt", "ppo"))
     assert (ppo.episodes, ppo.batch_size, ppo.batch_size // ppo.minibatches) == (256_000, 512, 64)  # type: ignore[attr-defined]
