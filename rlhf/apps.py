@@ -31,7 +31,7 @@ class RlhfConfig(AppConfig):
             (
                 gettext_lazy("Runs"),
                 "rlhf:training",
-                ("rlhf:run", "rlhf:new_run", "rlhf:report", "rlhf:compare", "rlhf:notifications"),
+                ("rlhf:run", "rlhf:new_run", "rlhf:report", "rlhf:compare", "rlhf:checkpoints", "rlhf:notifications"),
                 10,
             ),
             (

@@ -61,7 +61,13 @@ def training(request: ProjectRequest) -> HttpResponseBase:
 
 def _headings(table: RunTable, query: QueryDict) -> list[dict[str, Any]]:
     """The columns' heads: label, the address that sorts by it, and how it is sorted now."""
-    built_in = [("run", _("Run")), ("stage", _("Stage")), ("status", _("Status")), ("", _("From")), ("", _("New model"))]
+    built_in = [
+        ("run", _("Run")),
+        ("stage", _("Stage")),
+        ("status", _("Status")),
+        ("", _("From")),
+        ("", _("New model")),
+    ]
     keys = [*built_in, *((column.key, column.label) for column in table.columns)]
     keys += [("seconds", _("Duration")), ("by", _("By"))]
     found = []

@@ -13,7 +13,7 @@ SENTENCES = {
     # Verdicts.
     "no_held_out": "Nothing can be said: no held-out judgment puts two responses in an order. Collect more judgments.",
     "too_few": (
-        "Too early to say: only %(prompts)s held-out prompts, on which its accuracy of %(accuracy)s could be "
+        "Too early to say: held-out prompts are so few (%(prompts)s) that its accuracy of %(accuracy)s could be "
         "anything from %(low)s to %(high)s. Collect about %(more)s more judgments."
     ),
     "reversed": (

@@ -86,7 +86,7 @@ def test_a_reward_model_is_measured_and_its_pages_say_how_good_it_is(cast: Cast,
 
     shown = " ".join(client.get(url(cast, "report", run.pk)).content.decode().split())
     assert "How good is <bdi>Reward model 1</bdi>?" in shown
-    assert "on <bdi>rewardbench.jsonl</bdi>: 9 rows with 9 pairs of responses to 9 prompts." in shown
+    assert "on <bdi>rewardbench.jsonl</bdi>: rows 9, prompts 9, pairs of responses 9." in shown
     expected = {
         "donotanswer": "66.7%", "math-prm": "25.0%", "hep-go": "50.0%", "Safety": "66.7%", "Reasoning": "37.5%",
     }  # fmt: skip
