@@ -28,7 +28,7 @@ from typing import Any
 import torch
 
 from models_core.commands import sample
-from models_core.commands.served_calls import ServedCall, ServedCalls, Tell, now_and_then, told_faults
+from models_core.commands.served_calls import ServedCall, ServedCalls, Tell, now_and_then, reported_faults
 from models_core.contract.errors import BadInput
 from models_core.contract.reports import reward_names
 from models_core.contract.rows import records
@@ -66,25 +66,25 @@ class LiveModel:
     def __init__(self, *, device: torch.device, stop: StopSignal, tell: Tell) -> None:
         self._device = device
         self._stop = stop
-        self._told = tell
+        self._write = tell
         self._loaded: dict[tuple[str, torch.dtype], Loaded] = {}
         self._reward: tuple[str, RewardModels] | None = None
         self._telling, self._computing = threading.Lock(), threading.Lock()
-        self.served = ServedCalls(self._answer, self._tell)
+        self.served = ServedCalls(self._respond, self._tell)
 
     def serve(self, line: str) -> None:
         """Tell the responses to one call, or what is wrong with it. Raises Stopped."""
-        with told_faults(self._tell):
+        with reported_faults(self._tell):
             call = _parsed(line)
             if isinstance(call, dict) and isinstance(call.get("cancel"), int):
                 return self.served.leave(call["cancel"])
             call = _checked(call)
             if reward_names.is_address(call["model"]) and isinstance(call.get("call"), int):
                 return self.served.begin(call)
-            self._answer(call, self._tell, ServedCall(self._stop))
+            self._respond(call, self._tell, ServedCall(self._stop))
         return None
 
-    def _answer(self, call: dict[str, Any], tell: Tell, served_call: ServedCall) -> None:
+    def _respond(self, call: dict[str, Any], tell: Tell, served_call: ServedCall) -> None:
         prompt = records.prompt(call)
         settings = parse(SampleConfig, call["settings"])
         reward = call.get("reward")
@@ -103,7 +103,7 @@ class LiveModel:
 
     def _tell(self, what: Mapping[str, Any]) -> None:
         with self._telling:
-            self._told(what)
+            self._write(what)
 
     def _drawn(
         self, model: Loaded, prompt: records.Prompt, samples: int, settings: SampleConfig, *, streams: bool

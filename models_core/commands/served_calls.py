@@ -19,7 +19,7 @@ STREAM_SECONDS = 0.2
 
 Call = dict[str, Any]
 Tell = Callable[[Mapping[str, Any]], None]
-Answer = Callable[[Call, Tell, "ServedCall"], None]
+Respond = Callable[[Call, Tell, "ServedCall"], None]
 
 
 class ServedCall:
@@ -64,8 +64,8 @@ class ServedCall:
 class ServedCalls:
     """The calls that are under way, by their numbers. How many there are at once is up to whoever makes them."""
 
-    def __init__(self, answer: Answer, tell: Tell) -> None:
-        self._answer = answer
+    def __init__(self, respond: Respond, tell: Tell) -> None:
+        self._respond = respond
         self._tell = tell
         self._calls: dict[int, tuple[ServedCall, threading.Thread]] = {}
 
@@ -99,8 +99,8 @@ class ServedCalls:
                 self._tell({"call": number, **what})
 
         try:
-            with told_faults(tell):
-                self._answer(call, tell, served)
+            with reported_faults(tell):
+                self._respond(call, tell, served)
         except Stopped:
             pass  # nobody waits for it
         except Exception as error:  # somebody waits for a last line, and the other calls go on
@@ -111,7 +111,7 @@ class ServedCalls:
 
 
 @contextmanager
-def told_faults(tell: Tell) -> Iterator[None]:
+def reported_faults(tell: Tell) -> Iterator[None]:
     """Tell what is wrong with a call."""
     try:
         yield
@@ -125,10 +125,10 @@ def now_and_then(tell: Tell, text_of: Callable[[Any], str]) -> Callable[[Any], N
     """Tells the text of what it is given, every STREAM_SECONDS."""
     last_sent = time.monotonic()
 
-    def told(given: Any) -> None:
+    def tell_text(given: Any) -> None:
         nonlocal last_sent
         if time.monotonic() - last_sent >= STREAM_SECONDS:
             last_sent = time.monotonic()
             tell({"state": "generating", "done": 0, "total": 1, "text": text_of(given)})
 
-    return told
+    return tell_text

@@ -136,14 +136,12 @@ def last_step(run: TrainingRun) -> int | None:
     return newest
 
 
-def latest(run: TrainingRun) -> list[tuple[str, str]]:
-    """The metrics of the last step as (name, text)."""
+def latest(run: TrainingRun) -> dict[str, float]:
+    """The metrics of the last step."""
     newest = last_step(run)
     if newest is None:
-        return []
-    metrics = RunMetric.objects.filter(run=run, step=newest).order_by()
-    ordered = sorted(metrics, key=lambda metric: _place(metric.name))
-    return [(labels.in_words(metric.name), f"{metric.value:.4g}") for metric in ordered]
+        return {}
+    return dict(RunMetric.objects.filter(run=run, step=newest).order_by().values_list("name", "value"))
 
 
 def numbers(result: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -155,7 +153,7 @@ def numbers(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def headline(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The two or three numbers by which a model is known."""
+    """The two or three numbers by which a run or a model is known; none where it has other ones."""
     found = [name for name in HEADLINES if isinstance(metrics.get(name), int | float)]
     return [(labels.in_words(name), shown(metrics[name])) for name in found[:3]]
 

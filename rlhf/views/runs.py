@@ -104,12 +104,15 @@ def _given(run: TrainingRun) -> dict[str, Any]:
 def run(request: ProjectRequest, run_id: int) -> HttpResponse:
     """A run's page; htmx polls its live part while it runs."""
     found = access.load(request, TrainingRun, pk=run_id)
+    result = curves.numbers(found.result)
+    values = found.result if result else curves.latest(found)
     context = {
         "project": request.project,
         "run": found,
-        "latest": curves.latest(found),
         "queues_without_worker": _queues_without_worker([found]),
-        "numbers": curves.numbers(found.result),
+        "headline": curves.headline(values),
+        "numbers": result or curves.numbers(values),
+        "is_latest": not result,
         "given": [(labels.of_name(name), value) for name, value in _given(found).items()],
         "notes": [*found.notes, *found.result.get("notes", [])],
         "can_be_resumed": found.ended and not runs.why_not_resumable(found),

@@ -108,6 +108,13 @@ def test_a_failed_run_is_read_in_chinese_with_its_settings_and_numbers(queued: A
     assert "There is no model folder /no/where." in unknown
     assert '<dt>最多新词元数<code lang="en">max_new_tokens</code></dt><dd>4</dd>' in known
     assert "<dt>梯度范数</dt><dd>0.5</dd>" in known
+    # The figures that a run is known by stand first, and the others behind a fold once it has ended.
+    result = {"kl": 1.5, "accuracy": 0.75, "loss": 0.5, "eval_loss": 0.25, "tau_b": 0.125}
+    TrainingRun.objects.filter(pk=run.pk).update(result=result)
+    first, _, folded = markup(client.get(url(cast, "run", run.pk))).partition('id="numbers"')
+    assert [value in first for value in ("0.75", "1.5", "0.5<", "0.25", "0.125")] == [True, True, True, False, False]
+    assert "0.25" in folded
+    assert "0.125" in folded
     form = client.get(url(cast, "new_run", "reward")).content.decode()
     assert '批大小 <code lang="en">batch_size</code>' in form
 
