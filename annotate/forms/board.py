@@ -140,9 +140,9 @@ class Board(TaskForm):
 
     @property
     def scales(self) -> list[Rating]:
-        """The criteria whose points have meanings of their own, beyond the two ends that every scale shows."""
+        """The criteria with an explanation, or with points that mean more than the two ends that every scale shows."""
         ratings = self.responses[0].ratings if self.responses else []
-        return [rating for rating in ratings if len(rating.anchors) > 2]
+        return [rating for rating in ratings if rating.help or len(rating.anchors) > 2]
 
     @property
     def count(self) -> int:

@@ -1,12 +1,12 @@
 // Charts of the dashboard and of a labeler's page, drawn by uPlot from the table in the same figure: stacked columns,
 // or lines of shares with their intervals. Without this script the tables say the same.
 
-import { WHOLE, axis, colour, cursor, dayOf, inUtc, keepDrawn, widthOf } from "./plots.js";
+import { WHOLE, axis, colour, cursor, dayOf, grouped, inUtc, keepDrawn, widthOf } from "./plots.js";
 
 const DAY = 86_400;
 const HEIGHT = 210;
 const percent = (share) => (share == null ? "–" : `${Math.round(100 * share)}%`);
-const number = (value) => (value == null ? "–" : String(Math.round(value * 10) / 10));
+const number = (value) => (value == null ? "–" : grouped(Math.round(value * 10) / 10));
 
 const faint = (name) => colour(`color-mix(in srgb, ${name} 22%, transparent)`);
 
@@ -33,7 +33,7 @@ const base = (width, values, { times, half, top }) => {
     width,
     height: HEIGHT,
     legend: { show: false },
-    padding: [8, 8, 0, 0],
+    padding: [8, 14, 0, 0],
     tzDate: inUtc,
     cursor: cursor(6),
     scales: {
@@ -66,7 +66,7 @@ const stacked = (figure, plot) => {
     const parts = nonzero.slice(0, 5).map(({ label, values }) => `${label} ${number(values[at])}`);
     const rest = nonzero.length > parts.length ? ", …" : "";
     const split = series.length > 1 && parts.length ? ` (${parts.join(", ")}${rest})` : "";
-    return `${dayOf(times[at])}: ${sums[at]}${split}`;
+    return `${dayOf(times[at])}: ${number(sums[at])}${split}`;
   };
   return { options, data: [times, ...order.map((place) => layers[place])], describe, last: times.length - 1 };
 };

@@ -4,7 +4,7 @@
 // <figure data-chart="line | bars"> … <output>, .plot, table whose rows have a <time> and cells with data-value, and
 // data-low and data-high where the value has an interval. data-unit is what an axis value is multiplied by.
 
-import { WHOLE, axis, colour, cursor, dayOf, inUtc, keepDrawn, widthOf } from "./plots.js";
+import { WHOLE, axis, colour, cursor, dayOf, grouped, inUtc, keepDrawn, widthOf } from "./plots.js";
 
 const HEIGHT = 190;
 const drawn = new Map();
@@ -31,7 +31,7 @@ const settings = (figure, data, width, show) => {
   const accent = colour("var(--accent)");
   const shared = axis();
   const bars = figure.dataset.chart === "bars";
-  const shown = (value) => (unit === "%" ? `${Math.round(value * 100)}%` : String(Number(value.toPrecision(4))));
+  const shown = (value) => (unit === "%" ? `${Math.round(value * 100)}%` : grouped(Number(value.toPrecision(4))));
   // The first and the last bar are as wide as the others.
   const [first, second] = data[0];
   const half = second === undefined ? 43_200 : bars ? (second - first) / 2 : 0;
@@ -40,7 +40,7 @@ const settings = (figure, data, width, show) => {
     width,
     height: HEIGHT,
     legend: { show: false },
-    padding: [8, 10, 0, 0],
+    padding: [8, 14, 0, 0],
     tzDate: inUtc,
     cursor: cursor(bars ? 0 : 7),
     scales: {

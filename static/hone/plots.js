@@ -38,6 +38,9 @@ export const dayOf = (seconds) => {
   return language.startsWith("en") ? `${date.getUTCDate()} ${month.format(date)}` : inThisLanguage.format(date);
 };
 
+// As the filter count writes numbers: 12503 -> 12 503, with a space that keeps the digits together.
+export const grouped = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+
 export const inUtc = (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC");
 
 // charts: a function that gives [chart, its plot] of each chart that is drawn now

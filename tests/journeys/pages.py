@@ -78,7 +78,7 @@ def send_too_many_fields(page: Page) -> None:
 
 
 def break_the_server(page: Page) -> None:
-    with mock.patch("annotate.people.permissions.can", side_effect=RuntimeError("broken on purpose")):
+    with mock.patch("annotate.people.permissions.enter_project", side_effect=RuntimeError("broken on purpose")):
         page.reload()
 
 

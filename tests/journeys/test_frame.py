@@ -110,9 +110,9 @@ def test_what_points_mean_is_in_sight_and_can_be_folded_for_good(cast: Cast, tas
     expect(page.locator(".scales")).to_contain_text("3 Mostly accurate, little missing")
     expect(page.get_by_text("2 Intermediate")).to_be_visible()
     expect(page.locator(".response").first.locator(".ends").first).to_have_text("Extremely helpfulNot helpful at all")
-    page.get_by_text("Meaning of the points").click()
+    page.locator(".scales summary").click()
     page.reload()
-    expect(page.get_by_text("Meaning of the points")).to_be_visible()
+    expect(page.locator(".scales summary")).to_be_visible()
     expect(page.get_by_text("2 Intermediate")).to_be_hidden()
 
 

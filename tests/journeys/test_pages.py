@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT as AXE
 from django.urls import URLPattern, URLResolver, get_resolver
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Response
 
 from tests.factories.cast import Cast
 from tests.harness.browser import SignIn
@@ -83,9 +83,18 @@ def opened(sign_in: SignIn, browser: Browser, live_server: Any, who: str, **opti
 
 
 def go(page: Page, world: World, state: State) -> None:
+    statuses: list[int] = []
+
+    def note(response: Response) -> None:
+        if response.request.is_navigation_request():
+            statuses.append(response.status)
+
+    page.on("response", note)
     page.goto(world.path(state.path))
     if state.come:
         state.come(page)
+    page.remove_listener("response", note)
+    assert statuses[-1] == int(state.complains or 200), (state.name, statuses)
     page.wait_for_function("() => !document.querySelector('.prose .math:not(.tried)')")
 
 

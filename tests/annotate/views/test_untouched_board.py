@@ -58,6 +58,18 @@ def test_is_the_same_to_the_letter(
         monkeypatch.undo()
 
 
+def test_what_a_criterion_asks_stands_once_above_all_responses(cast: Cast, client: Client) -> None:
+    criteria = [{"name": "overall", "label": "Overall", "min": 1, "max": 7, "help": "As an expert would."}]
+    Rubric.objects.create(project=cast.project, version=2, criteria=criteria, flags=[])
+    for question in ("A?", "B?"):
+        make_comparison(cast.project, question, TEXTS)
+    client.force_login(cast.labeler)
+    page = client.get("/p/kindness/work/").content.decode()
+    assert page.count("As an expert would.") == 1
+    assert page.index("As an expert would.") < page.index('class="responses"')
+    assert ahead(client).count("As an expert would.") == 1
+
+
 def test_a_rubric_that_was_changed_in_place_is_the_one_shown(
     cast: Cast, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
