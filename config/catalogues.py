@@ -124,7 +124,7 @@ def _setting_messages() -> Iterable[str]:
     """Texts of the settings' forms: models_core, which imports no Django, can't mark these."""
     yield from SUBJECTS
     for preset in PRESETS.values():
-        yield from (preset.title, preset.help)
+        yield from (preset.title, preset.help, *preset.help_of.values())
     for settings in STAGES.values():
         for field in dataclasses.fields(settings):
             yield field.name.replace("_", " ")

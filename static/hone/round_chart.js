@@ -1,7 +1,7 @@
 // The line over rounds with its band, drawn by uPlot from the table that stands in the same figure: rows with data-x,
 // data-value, data-low and data-high. Without scripts the table is all there is.
 
-import { axis, colour, cursor, keepDrawn, widthOf } from "./plots.js";
+import { axis, colour, cursor, grouped, keepDrawn, widthOf } from "./plots.js";
 
 const HEIGHT = 220;
 const figure = document.querySelector("figure.rounds");
@@ -29,7 +29,7 @@ const settings = () => {
     scales: { x: { time: false } },
     axes: [
       { ...shared, size: 26, values: (_, values) => values.map((value) => (Number.isInteger(value) ? value : "")) },
-      { ...shared, size: 50 },
+      { ...shared, size: 50, values: (_, values) => values.map((value) => grouped(Number(value.toPrecision(6)))) },
     ],
     series: [{}, bound, bound, { stroke: accent, width: 2, points: { show: true, size: 6, fill: accent } }],
     bands: [{ series: [2, 1], fill: colour("var(--accent-wash)") }],

@@ -8,7 +8,7 @@ of its value function, 9e-6. Batches of a preset for a machine stay those of the
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from models_core.contract.errors import BadInput
@@ -18,11 +18,15 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """title and help are messages of the catalogue; settings are {stage: {setting: value}}."""
+    """title and help are messages of the catalogue; settings are {stage: {setting: value}}.
+
+    help_of: {stage: help} where the one of all stages says what a stage doesn't do.
+    """
 
     title: str
     help: str
     settings: Mapping[str, Values]
+    help_of: Mapping[str, str] = field(default_factory=dict)
 
 
 _LAPTOP = {"method": "lora", "max_length": 512, "max_tokens_per_forward": 1024, "gradient_checkpointing": True}
@@ -66,13 +70,14 @@ PRESETS: dict[str, Preset] = {
         },
     ),
     "laptop": Preset(
-        title="LoRA on a laptop",
+        title="Laptop",
         help="Trains a few percent of the weights and recomputes activations: fits 8 GB of memory with a small model.",
         settings={
             **dict.fromkeys(_TRAINED_ON_ROWS, _LAPTOP),
             "ppo": {**_LAPTOP, "batch_size": 32, "episodes": 512},
             "evaluate": {"batch_size": 16, "max_length": 512, "max_tokens_per_forward": 1024},
         },
+        help_of={"evaluate": "Few responses at once, and short prompts: fits 8 GB of memory with a small model."},
     ),
     "one_gpu": Preset(
         title="One GPU",
@@ -82,6 +87,10 @@ PRESETS: dict[str, Preset] = {
             **dict.fromkeys(_TRAINED_ON_ROWS, _FULL_ONE_GPU),
             "ppo": {**_ONE_GPU, "method": "full", "batch_size": 128, "minibatches": 4, "max_new_tokens": 256},
             "evaluate": {"batch_size": 256, "max_new_tokens": 256, "max_tokens_per_forward": 32_768},
+        },
+        help_of={
+            "pretrain": "A model of 100 million parameters, and forward passes long enough to keep a GPU busy.",
+            "evaluate": "Many responses at once, and long ones, to keep a GPU busy.",
         },
     ),
     "several_gpus": Preset(
@@ -97,8 +106,12 @@ PRESETS: dict[str, Preset] = {
 
 
 def for_stage(stage: str) -> dict[str, Preset]:
-    """{name: preset} of those that have settings for a stage."""
-    return {name: preset for name, preset in PRESETS.items() if stage in preset.settings}
+    """{name: preset} of those that have settings for a stage, each with the help that holds for it."""
+    return {
+        name: replace(preset, help=preset.help_of.get(stage, preset.help))
+        for name, preset in PRESETS.items()
+        if stage in preset.settings
+    }
 
 
 def of(name: str, stage: str) -> dict[str, Any]:

@@ -56,6 +56,13 @@ def test_every_preset_can_be_started(cast: Cast, base: ModelVersion) -> None:
         assert differences.resolved(stage, sent.config()) == dataclasses.asdict(parsed)
 
 
+def test_a_preset_says_what_it_does_for_the_stage_alone() -> None:
+    said = {stage: [preset.help for preset in presets.for_stage(stage).values()] for stage in STAGES}
+    for training in ("Trains a few percent", "fine-tuning"):
+        assert any(training in text for text in said["reward"])
+        assert not any(training in text for stage in ("evaluate", "pretrain") for text in said[stage])
+
+
 def test_an_input_that_is_missing_takes_no_other_ones_default_away(cast: Cast, base: ModelVersion) -> None:
     fields = RunForm(project=cast.project, stage="ppo").fields
     assert {name: fields[name].empty_label for name in ("model", "reference", "reward")} == {
