@@ -29,6 +29,16 @@ class Times:
             self.seconds[kind].append(seconds)
             self.statuses[kind][status] += 1
 
+    def forget(self) -> None:
+        with self.lock:
+            self.seconds.clear()
+            self.statuses.clear()
+
+    def together(self) -> list[float]:
+        """Of all kinds of requests."""
+        with self.lock:
+            return [seconds for kind in self.seconds.values() for seconds in kind]
+
     def table(self) -> list[str]:
         """A line for each kind of request, in milliseconds."""
         lines = [f"{'':<28}{'requests':>9}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}  statuses (0: no reply)"]

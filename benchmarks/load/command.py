@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import quantiles
 
 from benchmarks.load import people, service
 from benchmarks.load.browser import Browser, Times
@@ -30,6 +31,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--labelers", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--quiet", action="store_true", help="labelers alone: no training, export, import or overlap")
+    parser.add_argument(
+        "--scripted", action="store_true", help="labelers whose pages save drafts and fetch the next task"
+    )
+    parser.add_argument("--think", type=float, default=2.0, help="seconds for a task, more or less by half")
     parser.add_argument("--more-prompts", type=int, default=20_000, help="imported while the labelers work")
     parser.add_argument("--sign-ins", type=int, default=0, help="people who sign in again and again")
     parser.add_argument("--stop-web", action="store_true", help="SIGSTOP a web process in the middle")
@@ -50,11 +55,12 @@ def _load(hone: service.Service, chosen: argparse.Namespace) -> int:
     people.succeeded(manager.sign_in(manager_name, service.PASSWORD), what="The manager's sign-in")
     over = threading.Event()
     labelers = [
-        people.Labeler(
+        (people.ScriptedLabeler if chosen.scripted else people.Labeler)(
             name=name,
             password=service.PASSWORD,
             browser=Browser(chosen.port, times, number=number + 1),
             number=number,
+            think_seconds=(chosen.think / 2, chosen.think * 1.5),
         )
         for number, name in enumerate(names[: chosen.labelers])
     ]
@@ -74,7 +80,7 @@ def _load(hone: service.Service, chosen: argparse.Namespace) -> int:
     began = time.monotonic()
     for thread in threads:
         thread.start()
-    cost = _Cost(hone)
+    cost = _Cost(hone, times)
     threading.Timer(chosen.labelers * people.SIGN_IN_GAP + 5, lambda: cost.begin(labelers)).start()
     for at, action in _actions(hone, chosen, times, manager_name):
         if at < chosen.minutes * 60:
@@ -91,21 +97,28 @@ def _load(hone: service.Service, chosen: argparse.Namespace) -> int:
 class _Cost:
     """What the web processes use of the processor for a submit, and for all else that they do meanwhile.
 
-    Counted once everybody has signed in, since hashing a password takes as long as many submits.
+    Counted once everybody has signed in, since hashing a password takes as long as many submits; so are the times.
     """
 
-    def __init__(self, hone: service.Service) -> None:
-        self.hone = hone
+    def __init__(self, hone: service.Service, times: Times) -> None:
+        self.hone, self.times = hone, times
         self.sentence = "too short to count what a submit costs"
-        self._used, self._submits = 0.0, 0
+        self._used, self._submits, self._began = 0.0, 0, 0.0
 
     def begin(self, labelers: list[people.Labeler]) -> None:
-        self._used, self._submits = self.hone.processor_seconds(), _submits(labelers)
+        self.times.forget()
+        self._used, self._submits, self._began = self.hone.processor_seconds(), _submits(labelers), time.monotonic()
 
     def end(self, labelers: list[people.Labeler]) -> None:
+        seconds, all_kinds = time.monotonic() - self._began, self.times.together()
         used, submits = self.hone.processor_seconds() - self._used, _submits(labelers) - self._submits
         if self._used and submits:
-            self.sentence = f"web processes used {1000 * used / submits:.1f} ms of processor for each of {submits}"
+            cuts = quantiles(all_kinds, n=20, method="inclusive")
+            self.sentence = (
+                f"web processes used {1000 * used / submits:.1f} ms of processor for each of {submits}; "
+                f"{len(all_kinds) / seconds:.1f} requests a second, half of them within {1000 * cuts[9]:.0f} ms and "
+                f"95% within {1000 * cuts[18]:.0f} ms"
+            )
 
 
 def _submits(labelers: list[people.Labeler]) -> int:

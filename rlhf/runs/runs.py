@@ -264,13 +264,17 @@ def retry(lease: Lease, reason: StoredMessage, *, activity: str, **values: Any) 
             notify_worker(run)
 
 
-def release(lease: Lease) -> None:
-    """Queue the run again, to resume from its checkpoint: its worker is stopping. Not counted as an attempt."""
+RELEASED = gettext_noop("stopped with its worker; waiting to resume")
+
+
+def release(lease: Lease, *, activity: str = RELEASED) -> None:
+    """Queue the run again, to resume from its checkpoint: its worker is stopping, or has no disk for it. Not counted as
+    an attempt."""
     with transaction.atomic():
         run = lease.rows().first()
         if run is None:
             raise LeaseLost(f"run {lease.run_id} is not held by {lease.token} any more")
-        _put_back(lease, activity=gettext_noop("stopped with its worker; waiting to resume"), attempt=F("attempt") - 1)
+        _put_back(lease, activity=activity, attempt=F("attempt") - 1)
         notify_worker(run)
 
 

@@ -109,13 +109,16 @@ def _attempt(run: TrainingRun, lease: Lease) -> None:
 
 
 def _waits_for_disk(run_id: int) -> bool:
-    """Whether the disk is too full to begin a training. It stays queued and says so; its message is sent again."""
-    queued = TrainingRun.objects.filter(pk=run_id, status=TrainingRun.Status.QUEUED)
-    if not estimates.is_disk_full() or not queued.exclude(queue=TrainingRun.LIVE_QUEUE).update(
-        activity=WAITING_FOR_DISK
-    ):
+    """Whether the disk is too full to begin a training. The first run of the queue says so; messages are sent again.
+
+    The run that the message names may have ended long ago.
+    """
+    queue = TrainingRun.objects.filter(pk=run_id).values_list("queue", flat=True).first()
+    if not queue or queue == TrainingRun.LIVE_QUEUE or not estimates.is_disk_full():
         return False
-    log.warning("Run %s waits for free disk space below the data folder", run_id)
+    first = TrainingRun.objects.filter(pk=waiting_order.first(queue) or 0, status=TrainingRun.Status.QUEUED)
+    if first.exclude(activity=WAITING_FOR_DISK).update(activity=WAITING_FOR_DISK):
+        log.warning("Runs of the queue %s wait for free disk space below the data folder", queue)
     return True
 
 
@@ -135,7 +138,8 @@ def _supervise(run: TrainingRun, lease: Lease) -> None:
 
     files = RunFiles(run)
     runs.renew(lease, folder=files.relative, activity=PREPARING)
-    estimates.refuse_full_disk()
+    if estimates.is_disk_full():  # since it was claimed
+        return runs.release(lease, activity=WAITING_FOR_DISK)
     _patiently(lease, PREPARING, lambda: run_artefacts.fetch(files, heartbeat=heartbeat))
     files.make()
     command = _patiently(lease, PREPARING, lambda: run_command.prepare(run, files, heartbeat=heartbeat))

@@ -341,7 +341,9 @@ def test_a_run_ends_when_the_disk_is_nearly_full(cast: Cast, base: ModelVersion,
 
 
 @pytest.mark.both_databases
-def test_a_queued_run_waits_while_the_disk_is_nearly_full(queued: Queued, cast: Cast, settings: Any) -> None:
+def test_a_queued_run_waits_while_the_disk_is_nearly_full(
+    queued: Queued, cast: Cast, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A disk that is full for a while would fail every run of the queue, one after the other."""
     run = queued()
     settings.HONE_RESERVED_DISK_GB = 1_000_000
@@ -349,6 +351,17 @@ def test_a_queued_run_waits_while_the_disk_is_nearly_full(queued: Queued, cast: 
     run.refresh_from_db()
     assert (run.status, run.attempt, run.activity) == (Status.QUEUED, 0, "waiting for free disk space")
     assert not RunFiles(run).path.exists()
+    # Nor does a message of a run that has ended, sent twice, begin the one that waits.
+    ended = TrainingRun.objects.create(project=cast.project, stage=run.stage, queue=run.queue, status=Status.FAILED)
+    supervisor.execute(ended.pk)
+    run.refresh_from_db()
+    assert (run.status, run.attempt, run.activity) == (Status.QUEUED, 0, "waiting for free disk space")
+    # The disk is full a moment after the run was claimed.
+    with monkeypatch.context() as patch:
+        patch.setattr(supervisor, "_waits_for_disk", lambda run_id: False)
+        supervisor.execute(run.pk)
+    run.refresh_from_db()
+    assert (run.status, run.attempt, run.activity) == (Status.QUEUED, 0, "waiting for free disk space")
     settings.HONE_RESERVED_DISK_GB = 0
     supervisor.execute(run.pk)
     run.refresh_from_db()
