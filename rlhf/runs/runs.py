@@ -274,6 +274,8 @@ def release(lease: Lease, *, activity: str = RELEASED) -> None:
         run = lease.rows().first()
         if run is None:
             raise LeaseLost(f"run {lease.run_id} is not held by {lease.token} any more")
+        if run.cancel_requested_at is not None:
+            return _end(lease, status=Status.CANCELLED, activity="")
         _put_back(lease, activity=activity, attempt=F("attempt") - 1)
         notify_worker(run)
 

@@ -159,6 +159,14 @@ def test_a_released_run_goes_on_later_without_counting_as_an_attempt(queued: Que
     assert (reloaded(run).status, reloaded(run).attempt, reloaded(run).lease_token) == (Status.QUEUED, 0, None)
 
 
+def test_a_run_that_is_to_be_cancelled_is_not_queued_again_by_its_stopping_worker(queued: Queued, cast: Cast) -> None:
+    run = queued()
+    lease = claimed(run)
+    runs.request_cancel(run=run, by=cast.manager)
+    runs.release(lease)
+    assert (reloaded(run).status, reloaded(run).lease_token) == (Status.CANCELLED, None)
+
+
 def test_waiting_runs_are_sent_again_where_somebody_listens(queued: Queued, messages: list[Any]) -> None:
     run = queued()
     messages.clear()
