@@ -275,7 +275,8 @@ def release(lease: Lease, *, activity: str = RELEASED) -> None:
         if run is None:
             raise LeaseLost(f"run {lease.run_id} is not held by {lease.token} any more")
         if run.cancel_requested_at is not None:
-            return _end(lease, status=Status.CANCELLED, activity="")
+            _end(lease, status=Status.CANCELLED, activity="")
+            return
         _put_back(lease, activity=activity, attempt=F("attempt") - 1)
         notify_worker(run)
 
