@@ -405,7 +405,9 @@ def _lose(run: TrainingRun) -> bool:
 def resend(*, now: datetime | None = None) -> int:
     """Notify workers again of runs queued too long; fail those whose queue no worker consumed for NO_WORKER_LIMIT."""
     now = now or timezone.now()
-    waiting = TrainingRun.objects.filter(status=Status.QUEUED, queued_at__lt=now - RESEND_AFTER)
+    # Those from the future were queued while the clock went fast.
+    is_long_ago = Q(queued_at__lt=now - RESEND_AFTER) | Q(queued_at__gt=now + RESEND_AFTER)
+    waiting = TrainingRun.objects.filter(is_long_ago, status=Status.QUEUED)
     sent = 0
     for run in waiting.order_by("queued_at"):
         if workers.is_listening(run.queue):

@@ -367,6 +367,8 @@ def test_a_snapshot_whose_worker_is_told_to_stop_is_built_by_the_next_one(cast, 
     assert list((data_folder / "snapshots").iterdir()) == []
     monkeypatch.undo()
     assert snapshots.abandoned(now=timezone.now() + timedelta(minutes=2)).get() == left
+    # Requested while the clock was an hour fast.
+    assert snapshots.abandoned(now=timezone.now() - timedelta(hours=1)).get() == left
     assert snapshots.build(left.pk).state == "ready"
 
 
