@@ -155,7 +155,7 @@ def _measured(
     found = {}
     with web_process(port, data, environment) as web:
         labelers = [
-            _Labeler(Browser(port, Times(), number=number + 1), session) for number, session in enumerate(sessions)
+            Labeler(Browser(port, Times(), number=number + 1), session) for number, session in enumerate(sessions)
         ]
         _at_once(labelers, lambda labeler: labeler.begin())
         for pause in chosen.pause:
@@ -176,7 +176,7 @@ def _measured(
 
 
 def _of_phase(
-    labelers: "list[_Labeler]", web: int, submits: int, pause: float, of_database: Callable[[], float]
+    labelers: "list[Labeler]", web: int, submits: int, pause: float, of_database: Callable[[], float]
 ) -> dict[str, float]:
     """The figures of so many submits of each labeler."""
     times = Times()
@@ -201,14 +201,14 @@ def _of_phase(
     }
 
 
-def _at_once(labelers: "list[_Labeler]", do: "Callable[[_Labeler], None]") -> None:
+def _at_once(labelers: "list[Labeler]", do: "Callable[[Labeler], None]") -> None:
     """Raises what the first of them raised."""
     with ThreadPoolExecutor(len(labelers)) as threads:
         for done in [threads.submit(do, labeler) for labeler in labelers]:
             done.result()
 
 
-class _Labeler:
+class Labeler:
     """One who ranks what comes; `acknowledged` has the browser's ids of what got a receipt."""
 
     def __init__(self, browser: Browser, session: str) -> None:
@@ -279,7 +279,7 @@ def _asked(command: list[str], environment: dict[str, str], given: str = "") -> 
 # ---- in a process of its own -------------------------------------------------------------------------------------
 
 
-def _fill(tasks: int, labelers: int) -> list[str]:
+def fill(tasks: int, labelers: int) -> list[str]:
     """A project with its queue full, and labelers who are signed in; the keys of their sessions."""
     from django.core.management import call_command
     from django.test import Client
@@ -372,6 +372,6 @@ if __name__ == "__main__":
 
     django.setup()
     if sys.argv[1] == "fill":
-        print(json.dumps(_fill(int(sys.argv[2]), int(sys.argv[3]))))
+        print(json.dumps(fill(int(sys.argv[2]), int(sys.argv[3]))))
     else:
         print(json.dumps(service.differences(json.loads(sys.stdin.read()))))
