@@ -322,7 +322,7 @@ def _session() -> str:
     from annotate.models import User
 
     client = Client()
-    client.force_login(User.objects.get(username="manager"), backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(User.objects.get(username="manager"), backend="annotate.people.backends.PasswordBackend")
     return client.cookies["sessionid"].value
 
 

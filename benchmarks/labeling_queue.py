@@ -48,6 +48,7 @@ WARM_UP = 10
 UP_SECONDS = 60.0
 PROJECT, KIND = "bench", "submit with next"
 TASK = re.compile(rf'action="/p/{PROJECT}/work/(\d+)/submit"')
+RUBRIC = re.compile(r'name="rubric" value="(\d+)"')
 RANKS = re.compile(r'name="rank-(\w+)"')
 TEXT = """Put the eggs in **cold water**, bring it to the boil, then:
 
@@ -135,7 +136,7 @@ def _of_databases(chosen: argparse.Namespace) -> dict[str, dict[str, float]]:
                     Path(folder) / "data",
                     {"DATABASE_URL": database.url},
                     chosen,
-                    lambda: service.processor_seconds(service.children(database.process_id)),
+                    lambda: service.family_seconds(database.process_id),
                 )
             finally:
                 database.stop()
@@ -236,6 +237,8 @@ class Labeler:
         fields = {f"rank-{key}": str(rank) for rank, key in enumerate(random.sample(keys, len(keys)), start=1)}
         fields |= {f"rating-{key}-overall": "5" for key in keys}
         fields |= {"client_id": str(uuid.uuid4()), "seconds": "41.5", "comment": ""}
+        if rubric := RUBRIC.search(page):
+            fields["rubric"] = rubric[1]
         reply = self.browser.post(f"/p/{PROJECT}/work/{task[1]}/submit", fields, KIND, script=True)
         if reply.status != 200:
             raise SystemExit(f"A submit got the status {reply.status}: {reply.text[:500]}")

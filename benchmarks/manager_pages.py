@@ -308,7 +308,7 @@ def ask(requests: int) -> Figures:
     call_command("collectstatic", interactive=False, verbosity=0)
     figures = {"(job: count the project)": _asked(lambda: [project_figures.refresh_due()])}
     client = Client(SERVER_NAME="127.0.0.1")
-    client.force_login(User.objects.get(username="manager"), backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(User.objects.get(username="manager"), backend="annotate.people.backends.PasswordBackend")
     for name, path in pages().items():
         asked = partial(_page, client, path)
         measured = [_asked(asked) for _ in range(requests + 1)][1:]

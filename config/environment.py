@@ -18,6 +18,7 @@ PREFIX = "HONE_"
 WRONG_SETTING = 2
 """Exit status of a process that was started with a wrong setting."""
 SQLITE = "config.sqlite3"
+POSTGRESQL = "config.postgresql"
 INTERNAL = frozenset({"HONE_PARENT_PID"})
 """Set by Hone itself for its child processes."""
 SILENT_SERVER = {
@@ -297,7 +298,7 @@ def _postgresql(name: str, url: str, *, allowed: str) -> dict[str, object]:
     if not re.fullmatch(r"([0-9]{1,5}(,|$))*", port):
         raise WrongSetting(f"{name} names the port {port!r}, which is no number; it must be {allowed}.")
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": POSTGRESQL,
         "NAME": parts.pop("dbname", ""),
         "USER": parts.pop("user", ""),
         "PASSWORD": parts.pop("password", ""),

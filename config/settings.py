@@ -191,7 +191,7 @@ AUTH_USER_MODEL = "annotate.User"
 AUTHENTICATION_BACKENDS = [
     "config.security.sign_in.SignInLimits",
     "annotate.people.backends.OneTimePasswordBackend",
-    "django.contrib.auth.backends.ModelBackend",
+    "annotate.people.backends.PasswordBackend",
 ]
 PASSWORD_HASHERS = ["config.security.password_hashing.BoundedPBKDF2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [

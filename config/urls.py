@@ -57,8 +57,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/<path:rest>", problems.nothing_there, name="no_gateway"),
     path("v1/", problems.nothing_there, {"rest": ""}, name="gateway_alone"),
     path("api/<path:rest>", problems.nothing_there, name="no_api"),
-    path("", include("rlhf.urls")),
+    # First what is asked for most often: no address belongs to both, and Django looks from the top.
     path("", include("annotate.urls")),
+    path("", include("rlhf.urls")),
 ]
 if settings.HONE_OIDC_ISSUER:
     from config.security.single_sign_on import departure

@@ -106,8 +106,9 @@ def common_revision(submission: Submission, *, assignment: Assignment) -> Judgme
 
 
 def _rubric(submission: Submission, assignment: Assignment) -> Rubric | None:
-    if submission.rubric_id is None:
-        return assignment.project.rubric
+    latest = assignment.project.rubric
+    if submission.rubric_id is None or (latest is not None and latest.pk == submission.rubric_id):
+        return latest
     rubric = assignment.project.rubrics.filter(pk=submission.rubric_id).first()
     if rubric is None:
         raise Refused(_("The rubric of this judgment isn't one of this project."), status=400)

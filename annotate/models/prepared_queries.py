@@ -15,6 +15,7 @@ booleans and frozensets, for each of which it is called and its SQL kept. Number
 of a smaller one Django knows that no stand-in is in it.
 """
 
+import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class PreparedQuery(Generic[M]):
             statement, parameters = queryset.query.get_compiler(queryset.db).as_sql()
             statement = f"SELECT COUNT(*) FROM ({statement}) AS counted"
             compiled = _keep(self._counts, shape, _Statement.of(queryset.db, statement, parameters, stand_ins))
-        with connections[compiled.database].cursor() as cursor:
+        with _cursor(compiled.database) as cursor:
             cursor.execute(compiled.statement, compiled.parameters_of(values))
             return int(cursor.fetchone()[0])
 
@@ -95,7 +96,7 @@ class PreparedUpdate:
             query.add_update_values(changes)  # type: ignore[attr-defined]
             statement, parameters = query.get_compiler(queryset.db).as_sql()
             compiled = _keep(self._compiled, shape, _Statement.of(queryset.db, statement, parameters, stand_ins))
-        with connections[compiled.database].cursor() as cursor:
+        with _cursor(compiled.database) as cursor:
             cursor.execute(compiled.statement, compiled.parameters_of(values))
             return int(cursor.rowcount)
 
@@ -118,7 +119,7 @@ def insert(row: M) -> M:
         ((statement, _parameters),) = compiler.as_sql()
         compiled = _inserts[model] = _Insert(statement, tuple(fields), tuple(meta.db_returning_fields))
     values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in compiled.fields]
-    with connection.cursor() as cursor:
+    with _cursor(database) as cursor:
         cursor.execute(compiled.statement, values)
         returned = cursor.fetchone()
     for field, value in zip(compiled.returned, returned, strict=True):
@@ -150,7 +151,7 @@ class _Statement:
         cls, database: str, statement: str, parameters: Sequence[Any], stand_ins: dict[str, Any], **more: Any
     ) -> Any:
         places = {
-            _adapted(part, database): _Place(name, number)
+            _adapted(part, connections[database].ops): _Place(name, number)
             for name, value in stand_ins.items()
             for number, part in enumerate(value if isinstance(value, tuple) else (value,))
             if not _is_constant(part)
@@ -160,12 +161,14 @@ class _Statement:
         )
         if missing := set(places.values()) - {place for place in found if isinstance(place, _Place)}:
             raise LookupError(f"not every value stands in the SQL as it is: {missing}, {statement}")
+        if connections[database].vendor == "postgresql":
+            statement, found = _with_constants(statement, found, database)
         return cls(database, statement, found, **more)
 
     def parameters_of(self, values: dict[str, Any]) -> list[Any]:
+        operations = connections[self.database].ops
         return [
-            _adapted(place.of(values), self.database) if isinstance(place, _Place) else place
-            for place in self.parameters
+            _adapted(place.of(values), operations) if isinstance(place, _Place) else place for place in self.parameters
         ]
 
 
@@ -208,7 +211,7 @@ class _Select(_Statement):
 
     def objects(self, values: dict[str, Any]) -> Iterator[Any]:
         connection = connections[self.database]
-        with connection.cursor() as cursor:
+        with _cursor(self.database) as cursor:
             cursor.execute(self.statement, self.parameters_of(values))
             rows = cursor.fetchall()
         model, own, names, related = self.columns
@@ -223,6 +226,21 @@ class _Select(_Statement):
             for name, place in annotations:
                 setattr(made, name, row[place])
             yield made
+
+
+def _with_constants(statement: str, parameters: tuple[Any, ...], database: str) -> tuple[str, tuple[Any, ...]]:
+    """With what is the same each time in the SQL itself: PostgreSQL's plan for any values can use the index of open
+    tasks only where the SQL says that they are open."""
+    from psycopg import sql
+
+    with connections[database].cursor() as cursor:
+        literals = [
+            "%s" if isinstance(value, _Place) else sql.Literal(value).as_string(cursor.connection).replace("%", "%%")
+            for value in parameters
+        ]
+    remaining = iter(literals)
+    found = re.sub("%[s%]", lambda sign: next(remaining) if sign[0] == "%s" else "%%", statement)
+    return found, tuple(value for value in parameters if isinstance(value, _Place))
 
 
 def _keep(kept: dict[Shape, Kept], shape: Shape, compiled: Kept) -> Kept:
@@ -264,9 +282,19 @@ def _is_constant(value: Any) -> bool:
     return value is None or isinstance(value, bool | frozenset)
 
 
-def _adapted(value: Any, database: str) -> Any:
+def _adapted(value: Any, operations: Any) -> Any:
     """As the database's driver takes it."""
-    return connections[database].ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
+    if isinstance(value, datetime):
+        return operations.adapt_datetimefield_value(value)
+    # Of one type, or PostgreSQL would have a statement for each length of a number.
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return operations.adapt_integerfield_value(value, "BigIntegerField") if is_number else value
+
+
+def _cursor(database: str) -> Any:
+    """On PostgreSQL of statements that the server keeps (config.postgresql)."""
+    connection: Any = connections[database]
+    return getattr(connection, "prepared_cursor", connection.cursor)()
 
 
 def _is_plain(value: Any) -> bool:

@@ -5,6 +5,7 @@ and a match of `re` cannot be stopped. So the lexers are compiled with the packa
 time is over. What isn't done by then is shown without colours.
 """
 
+import html
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -100,7 +101,18 @@ def _compiled(cls: type[Lexer], pattern: Any, flags: int, state: str) -> Callabl
     # The two packages number the flag differently.
     ascii_only = regex.ASCII if flags & re.ASCII else 0
     match: Any = regex.compile(written, (flags & ~re.ASCII) | ascii_only | regex.VERSION0).match
-    return lambda text, *span: match(text, *span, timeout=_time_left())
+    begins = _prefix(written, flags).match
+    # Most rules fail at their first few characters, and a match with a limit costs ten times as much as one without.
+    return lambda text, *span: match(text, *span, timeout=_time_left()) if begins(text, *span) else None
+
+
+def _prefix(written: str, flags: int) -> re.Pattern[str]:
+    """What the pattern begins with, as far as one pass over the text can tell."""
+    parsed = re._parser.parse(written, flags)  # type: ignore[attr-defined]
+    while _unbounded_repeats(parsed) > 1:
+        del parsed[-1]
+    found: re.Pattern[str] = re._compiler.compile(parsed, flags)  # type: ignore[attr-defined]
+    return found
 
 
 def _unbounded_repeats(parsed: Any) -> int:
@@ -141,4 +153,6 @@ def _span(token: tuple[Any, str]) -> str:
     while kind not in STANDARD_TYPES:
         kind = kind.parent
     name = STANDARD_TYPES[kind]
-    return f'<span class="{CLASS_PREFIX}{name}">{escape(text)}</span>' if name else escape(text)
+    # Without the wrapper by which Django escapes lazily: a text has some hundred spans.
+    text = html.escape(text)
+    return f'<span class="{CLASS_PREFIX}{name}">{text}</span>' if name else text

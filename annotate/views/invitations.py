@@ -50,7 +50,7 @@ def _open_account(request: HttpRequest, found: Invitation, token: str) -> HttpRe
     except Refused as refusal:
         form.add_error(None, str(refusal))
         return _page(request, found, form, status=refusal.status)
-    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    login(request, user, backend="annotate.people.backends.PasswordBackend")
     messages.success(request, _("Welcome to %(project)s.") % {"project": found.project.name})
     return redirect("annotate:overview", found.project.slug)
 

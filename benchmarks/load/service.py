@@ -140,10 +140,20 @@ def processor_seconds(processes: Iterable[int]) -> float:
     return sum(map(_processor_seconds, processes))
 
 
+def family_seconds(process: int) -> float:
+    """What all children of this process have used of the processor, those that have ended among them."""
+    return processor_seconds(children(process)) + _stat_seconds(process, 13)
+
+
 def _command(process: int) -> str:
     return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 def _processor_seconds(process: int) -> float:
+    return _stat_seconds(process, 11)
+
+
+def _stat_seconds(process: int, field: int) -> float:
+    """Of a process's state (proc_pid_stat) the time of programs and of the system that begins at this field."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return (int(fields[field]) + int(fields[field + 1])) / os.sysconf("SC_CLK_TCK")

@@ -143,3 +143,20 @@ def test_a_value_that_does_not_stand_in_the_sql_is_refused(cast: Cast) -> None:
         unused.all(project=1, text="x")
     with pytest.raises(TypeError, match="a whole number, a text or a moment"):
         tasks.all(project=1.5)
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite's driver keeps its statements")
+def test_postgresql_keeps_the_statements_with_their_constants(cast: Cast) -> None:
+    constant = "it's 100%s sure"
+
+    @prepared_query
+    def named(project: int, above: int) -> QuerySet[Task]:
+        return Task.objects.filter(project_id=project, pk__gt=above).exclude(kind=constant).order_by("pk")
+
+    pks = [make_comparison(cast.project, f"Question {number}?").pk for number in range(2)]
+    for above, found in ((0, pks), (pks[0], pks[1:]), (2**40, [])):
+        assert [task.pk for task in named.all(project=cast.project.pk, above=above)] == found
+    with connection.cursor() as cursor:
+        # Numbers of any length are of one type.
+        cursor.execute("SELECT parameter_types::text FROM pg_prepared_statements WHERE statement LIKE %s", ["%100%s%"])
+        assert cursor.fetchall() == [("{bigint,bigint}",)]

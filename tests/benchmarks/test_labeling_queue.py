@@ -8,6 +8,7 @@ from django.db.models import Model
 from annotate.labeling import queue
 from annotate.models import Author, Project, Prompt, Response
 from benchmarks import labeling_queue
+from benchmarks.load import service
 from tests.conftest import ROOT
 from tests.factories.cast import Cast, cast, make_comparison
 
@@ -29,6 +30,16 @@ def test_the_last_line_has_the_figures_of_a_database_and_none_is_lost_or_given_t
 
 
 @pytest.mark.django_db(transaction=True)
+def test_processes_that_have_ended_count_among_those_of_a_database() -> None:
+    busy = "import time\nwhile time.process_time() < 0.2: pass"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}]); print(); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert service.children(process.pid) == []
+        assert service.family_seconds(process.pid) >= 0.2
+
+
 def test_its_tasks_are_those_that_the_queue_itself_makes(cast: Cast) -> None:
     labeling_queue.add_comparisons(cast.project, 4)
     author = Author.objects.create(kind=Author.Kind.MODEL, name="another")

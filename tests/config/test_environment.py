@@ -141,7 +141,7 @@ def test_database_addresses(tmp_path: Path) -> None:
     found = Environment({"DATABASE_URL": "postgres://ann:s%40cret@db.example:5433/hone"}).database(
         "DATABASE_URL", default=tmp_path
     )
-    assert found["ENGINE"] == "django.db.backends.postgresql"
+    assert found["ENGINE"] == "config.postgresql"
     assert (found["HOST"], found["PORT"], found["USER"], found["PASSWORD"], found["NAME"]) == (
         "db.example",
         5433,

@@ -249,7 +249,7 @@ class Site:
         from django.test import Client
 
         client = Client()
-        client.force_login(self.cast.admin, backend="django.contrib.auth.backends.ModelBackend")
+        client.force_login(self.cast.admin, backend="annotate.people.backends.PasswordBackend")
         page = client.get("/workers/").content.decode()
         rows = [re.sub(r"<[^>]*>", " ", row) for row in re.findall(r"<tr.*?</tr>", page, re.DOTALL)]
         words = ("listening", "draining", "silent")

@@ -69,5 +69,5 @@ def sign_in(browser: Browser, transactional_db: None, live_server: Any) -> Itera
 def session(username: str) -> dict[str, Any]:
     """The cookie of somebody who has just signed in: two pages fewer to load for every test."""
     client = Client()
-    client.force_login(User.objects.get(username=username), backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(User.objects.get(username=username), backend="annotate.people.backends.PasswordBackend")
     return {"name": settings.SESSION_COOKIE_NAME, "value": client.cookies[settings.SESSION_COOKIE_NAME].value}

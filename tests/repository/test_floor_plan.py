@@ -28,7 +28,10 @@ A_MODULE_EACH = {
 FINE_ROOMS = ("config", "models_core/contract", "annotate/formats", "annotate/models", "rlhf/runs")
 """Where each folder below holds few modules too."""
 SAME_SUBJECT: dict[str, dict[str, str]] = {
-    "config": dict.fromkeys(["backup", "restore"], _COMMAND),
+    "config": {
+        **dict.fromkeys(["backup", "restore"], _COMMAND),
+        "base": "Django names a database's backend so",
+    },
     "annotate": {
         **dict.fromkeys(["audit", "consensus", "exam", "measures", "project", "quality", "review"], _LAYERS),
         **dict.fromkeys(["data", "labeling", "people"], _LAYERS),

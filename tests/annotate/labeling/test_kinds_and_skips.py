@@ -19,7 +19,7 @@ HTMX = {"HX-Request": "true"}
 @pytest.fixture
 def labeler(cast: Cast) -> Client:
     client = Client()
-    client.force_login(cast.labeler, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(cast.labeler, backend="annotate.people.backends.PasswordBackend")
     return client
 
 

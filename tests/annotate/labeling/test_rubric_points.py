@@ -55,7 +55,7 @@ def test_the_ends_stand_under_the_scale_and_every_point_above_the_responses(cast
     edit_project(project=cast.project, by=cast.manager, criteria=criteria)
     make_comparison(cast.project)
     client = Client()
-    client.force_login(cast.labeler, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(cast.labeler, backend="annotate.people.backends.PasswordBackend")
     page = markup(client.get("/p/kindness/work/"))
     assert page.count('<div class="ends" aria-hidden="true"><span>True</span><span>False</span></div>') == 4
     assert page.count('<div class="ends" aria-hidden="true"><span>best</span><span>worst</span></div>') == 4

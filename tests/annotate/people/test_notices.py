@@ -25,7 +25,7 @@ def texts(user: User) -> list[str]:
 
 def page(user: User, path: str = "/") -> str:
     client = Client()
-    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(user, backend="annotate.people.backends.PasswordBackend")
     return client.get(path).content.decode()
 
 
@@ -78,7 +78,7 @@ def test_the_bell_counts_what_is_new_and_what_waits(cast: Cast, reported: None) 
     said = page(cast.manager)
     assert re.search(r'aria-label="Notices, 2 new: 1 report from a labeler waits · Run \d+ succeeded: [^"]+"', said)
     client = Client()
-    client.force_login(cast.manager, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(cast.manager, backend="annotate.people.backends.PasswordBackend")
     assert "Mark as read" in client.get("/notices/").content.decode()
     assert client.post("/notices/").status_code == 302
     # The report waits still.

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from pygments.lexer import Lexer, RegexLexer
+from pygments.lexers import find_lexer_class_by_name
 from pygments.token import Error
 
 import annotate
@@ -152,6 +153,44 @@ def test_no_lexer_calls_one_without_a_time_limit(name: str) -> None:
         if isinstance(value, type) and issubclass(value, Lexer)
     }
     assert called == set()
+
+
+SOURCE = """# A *comment*, 1.5e3 and 0x1F; `quoted`, 'single' and "double"
+def boil(eggs: list[int], *, minutes=10.5): return [egg for egg in eggs if egg >= 2] # done
+match eggs:
+    case [1, 2]: print(f"{eggs!r:>10}", '''three
+lines''')
+import os.path as path
+<p class="a">it's &amp; that</p> { color: #fff; margin: 0 auto }
+public static void main(String[] args) { int x = 3; /* why */ return x ? "yes" : 'n'; }
+SELECT count(*) FROM eggs WHERE size > 2 AND name LIKE 'a%';
+key: [value, 12]
+[section]
+- removed
++ added
+if [ -f "$HOME/.profile" ]; then echo ${x:-1}; fi
+\\begin{equation} x^2 \\end{equation}
+"""
+
+
+@pytest.mark.parametrize("name", sorted(set(highlighting.LANGUAGES.values())))
+def test_every_lexer_gives_the_tokens_of_its_original(name: str) -> None:
+    highlighting._clock.deadline = highlighting._clock.look_at = time.perf_counter() + 60
+    original, bounded = (
+        lexer(stripnl=False) for lexer in (find_lexer_class_by_name(name), highlighting.lexer_of(name))
+    )
+    assert list(bounded.get_tokens(SOURCE)) == list(original.get_tokens(SOURCE))
+
+
+def test_a_match_with_a_limit_is_tried_only_where_the_pattern_may_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    begins = highlighting._prefix(r"^(\s*)(def|class)(\s+)(\w+)", re.MULTILINE).match
+    places = {"x\n def": 2, "x\n  class": 2, "x = 1\n": 2, "x\n  of": 2, " xdef": 2}
+    assert [written for written, place in places.items() if begins(written, place)] == ["x\n def", "x\n  class"]
+    asked: list[None] = []
+    monkeypatch.setattr(highlighting, "_time_left", lambda: asked.append(None) or 9.0)
+    tokens = list(highlighting._tokens(highlighting.lexer_of("python"), "x = [egg, egg]\n" * 20))
+    # Once for each token; and of all rules only for docstrings where a line begins, and for the numbers.
+    assert len(tokens) <= len(asked) <= 2 * len(tokens)
 
 
 def closed_over(action: Any) -> Iterator[Any]:

@@ -111,5 +111,5 @@ def judge_one(cast: Cast) -> None:
 
 def signed_in(username: str) -> Client:
     client = Client()
-    client.force_login(User.objects.get(username=username), backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(User.objects.get(username=username), backend="annotate.people.backends.PasswordBackend")
     return client

@@ -16,7 +16,7 @@ PROMPT = {"kind": "plain", "query": "Why is the sky blue?", "language": "en"}
 @pytest.fixture
 def reviewer(cast: Cast) -> Client:
     client = Client()
-    client.force_login(cast.reviewer, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(cast.reviewer, backend="annotate.people.backends.PasswordBackend")
     return client
 
 
@@ -119,6 +119,6 @@ def test_what_may_upset_is_covered_in_review(judgments: dict[str, Judgment], rev
 def test_nobody_else_accepts(who: str, judgments: dict[str, Judgment], cast: Cast) -> None:
     client = Client()
     user: User = getattr(cast, who)
-    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(user, backend="annotate.people.backends.PasswordBackend")
     assert client.post(f"/p/kindness/review/{judgments['rate'].pk}/", {"accept": "1"}).status_code == 403
     assert not JudgmentAcceptance.objects.exists()

@@ -283,7 +283,7 @@ def test_the_loop_trains_several_heads_and_asks_them_before_ppo_begins(
 
 def as_user(name: str, cast: Cast) -> Client:
     client = Client()
-    client.force_login(getattr(cast, name), backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(getattr(cast, name), backend="annotate.people.backends.PasswordBackend")
     return client
 
 

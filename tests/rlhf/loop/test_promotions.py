@@ -32,7 +32,7 @@ def policies(cast: Cast, base: ModelVersion) -> list[ModelVersion]:
 @pytest.fixture
 def client(cast: Cast) -> Client:
     signed_in = Client()
-    signed_in.force_login(cast.researcher, backend="django.contrib.auth.backends.ModelBackend")
+    signed_in.force_login(cast.researcher, backend="annotate.people.backends.PasswordBackend")
     return signed_in
 
 

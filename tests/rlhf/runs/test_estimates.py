@@ -130,7 +130,7 @@ def test_more_runs_than_the_limit_are_refused_by_page_and_command(
     with pytest.raises(CommandError, match="2 runs of this project"):
         call_command("train", cast.project.slug, "reward")
     client = Client()
-    client.force_login(cast.manager, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(cast.manager, backend="annotate.people.backends.PasswordBackend")
     page = client.post(reverse("rlhf:new_run", args=[cast.project.slug, "reward"]), {"seeds": 1})
     assert page.status_code == 400
     TrainingRun.objects.filter(pk=first.pk).update(status="cancelled")
@@ -196,7 +196,7 @@ def test_a_form_says_how_long_runs_of_its_shape_took(cast: Cast, base: ModelVers
     assert found == durations.Duration(runs=2, step=(0.5, 0.8), steps=20)
     assert found.total == (10.0, 16.0)
     client = Client()
-    client.force_login(cast.manager, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(cast.manager, backend="annotate.people.backends.PasswordBackend")
     address = reverse("rlhf:new_run", args=[cast.project.slug, "reward"])
     page = " ".join(client.get(address).content.decode().split())
     assert "unknown: this shape has neither run on this queue nor been measured" in page

@@ -35,7 +35,7 @@ def reward(cast: Cast, base: ModelVersion) -> ModelVersion:
 
 def as_user(name: str, cast: Cast) -> Client:
     client = Client()
-    client.force_login(getattr(cast, name), backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(getattr(cast, name), backend="annotate.people.backends.PasswordBackend")
     return client
 
 
