@@ -149,9 +149,7 @@ def _supervise(run: TrainingRun, lease: Lease) -> None:
             began = time.monotonic()
             runs.renew(lease, process_group=child.pid, activity=command.activity)
             with LeaseWatch(child, renewed=began) as watch:
-                monitor = _ChildMonitor(
-                    child=child, lease=lease, watch=watch, files=files, base_model=command.base_model
-                )
+                monitor = _ChildMonitor(child=child, lease=lease, watch=watch, files=files, command=command)
                 ending = monitor.until_ended()
         monitor.publish_end(succeeded=ending == "ended" and child.returncode == 0)
         if ending == "cancelled":
@@ -229,13 +227,19 @@ class _ChildMonitor:
     """Follows a child from its start to its end."""
 
     def __init__(
-        self, *, child: subprocess.Popen[bytes], lease: Lease, watch: LeaseWatch, files: RunFiles, base_model: str
+        self,
+        *,
+        child: subprocess.Popen[bytes],
+        lease: Lease,
+        watch: LeaseWatch,
+        files: RunFiles,
+        command: run_command.Command,
     ) -> None:
         self.child = child
         self.lease = lease
         self.watch = watch
         self.files = files
-        self.base_model = base_model
+        self.command = command
         self.renewed = time.monotonic()
         self.shown: dict[str, Any] = {}
         self.stopping = ""
@@ -328,10 +332,13 @@ class _ChildMonitor:
     def _activity(self) -> dict[str, Any]:
         if self.stopping:
             return {"activity": gettext_noop("stopping: saving a checkpoint")}
-        if self.base_model and not self.files.is_started:
-            progress = run_command.base_model_progress(self.base_model)
+        if self.command.base_model and not self.files.is_started:
+            progress = run_command.base_model_progress(self.command.base_model)
             if progress is not None:
                 return {"activity": run_command.FETCHING_BASE_MODEL, "progress": progress}
+        if self.shown.get("activity") == run_command.FETCHING_BASE_MODEL:
+            # The model is there: from now on it is the command's own progress.
+            return {"activity": self.command.activity, "progress": self.files.progress() or 0.0}
         return {}
 
 

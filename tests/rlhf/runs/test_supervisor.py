@@ -8,6 +8,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,10 @@ from models_core.contract.runs import progress
 from rlhf.loop import versions
 from rlhf.models import ModelVersion, RunMetric, TrainingRun
 from rlhf.runs import failures, launch, runs
-from rlhf.runs.execution import machine, supervisor
+from rlhf.runs.execution import machine, run_command, supervisor
 from rlhf.runs.execution.monitoring import lease_watch
 from rlhf.runs.execution.run_files import RunFiles
+from rlhf.runs.stages.registry import STAGE_SPECS
 from tests.conftest import is_alive, wait_until
 from tests.factories.cast import Cast
 from tests.rlhf.conftest import TINY, make_judgments, make_prompts
@@ -134,6 +136,30 @@ def test_a_command_without_a_run_folder_tells_its_progress_in_its_log(
 
 
 @pytest.mark.both_databases
+def test_once_the_base_model_is_there_a_run_says_what_it_does(
+    queued: Queued, cast: Cast, base: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_prompts(cast, 2)
+    shares, prepare, renew = iter([0.5, 1.0]), run_command.prepare, runs.renew
+    said: list[tuple[str, float | None]] = []
+
+    def note(lease: runs.Lease, **values: Any) -> None:
+        if "activity" in values:
+            said.append((values["activity"], values.get("progress")))
+        renew(lease, **values)
+
+    monkeypatch.setattr(run_command, "base_model_progress", lambda name: next(shares, None))
+    monkeypatch.setattr(
+        run_command, "prepare", lambda *given, **named: replace(prepare(*given, **named), base_model="a-model")
+    )
+    monkeypatch.setattr(runs, "renew", note)
+    monkeypatch.setattr(supervisor, "TICK_SECONDS", 0.05)
+    supervisor.execute(queued().pk)
+    activity = STAGE_SPECS["sample"].activity
+    fetching = run_command.FETCHING_BASE_MODEL
+    assert said[1:] == [(activity, None), (fetching, 0.5), (activity, 0.0), (supervisor.STORING, None)]
+
+
 def test_responses_come_into_the_queue_once_however_often_the_run_is_executed(
     queued: Queued, cast: Cast, base: ModelVersion
 ) -> None:
