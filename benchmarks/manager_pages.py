@@ -374,6 +374,7 @@ def pages() -> dict[str, str]:
         "tasks, by author": f"{tasks}?author=policy-2&use_case=chat",
         "tasks, by labeler": f"{tasks}?labeler={labeler}",
         "tasks, low confidence": f"{tasks}?confidence=low",
+        "tasks, low agreement": f"{tasks}?agreement=low",
         "tasks, word in all": f"{tasks}?q=boil",
         "tasks, word in all, Chinese": f"{tasks}?q=天气",
         "tasks, word in 1,000": f"{tasks}?q=733",

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from annotate.labeling.checks import thresholds
 from annotate.models import Assignment, Judgment, Membership, Project, Prompt, User
 from annotate.people import notices
 from annotate.people.permissions import ROLE_CAPABILITIES, Capability
@@ -35,6 +36,7 @@ TREND_WEEKS = 12
 MOST_SERIES = 8
 """Labelers who have a colour of their own in the chart; the rest are one."""
 ACTIVE_FOR = timedelta(minutes=15)
+WARNED_FOR = timedelta(days=7)
 SHORT_SIGNS = {
     Sign.HASTE: gettext_lazy("haste"),
     Sign.PASTE: gettext_lazy("paste"),
@@ -183,7 +185,26 @@ class Dashboard:
                     "%(name)s: %(n)d sign to look at", "%(name)s: %(n)d signs to look at", len(row.advice)
                 ) % {"name": row.labeler.display_name, "n": len(row.advice)}
                 found.append(Alert(text, url))
-        return found
+        return found + self._alerts_of_checks
+
+    @property
+    def _alerts_of_checks(self) -> list[Alert]:
+        """What followed from thresholds of hidden checks, of those who may judge here."""
+        url = reverse("annotate:quality_checks", args=[self.project.slug])
+        members = {membership.user_id for membership in self._memberships}
+        sentences = {
+            Project.CheckAction.WARN: _("%(name)s was warned after hidden checks (%(rate)s)"),
+            Project.CheckAction.REQUALIFY: _("%(name)s has to pass the exam again after hidden checks (%(rate)s)"),
+        }
+        return [
+            Alert(
+                sentences[Project.CheckAction(alert.action)]
+                % {"name": alert.labeler.display_name, "rate": f"{alert.rate:.0%}"},
+                url,
+            )
+            for alert in thresholds.to_look_at(self.project, since=timezone.now() - WARNED_FOR)
+            if alert.labeler_id in members
+        ]
 
     # ---- charts
 

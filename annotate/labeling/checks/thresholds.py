@@ -5,10 +5,11 @@ checks nothing does. Each follows once, with its sentence for the labeler and an
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from statistics import fmean
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
@@ -16,7 +17,7 @@ from annotate.data import stored_messages
 from annotate.data.stored_messages import StoredMessage
 from annotate.labeling import exam, qualification
 from annotate.labeling.queue import leases
-from annotate.models import Membership, Project, QualityAlert, QualityCheck, User
+from annotate.models import ExamAttempt, Membership, Project, QualityAlert, QualityCheck, User
 from annotate.people import audit, members
 from annotate.people.permissions import Capability, ensure
 
@@ -119,6 +120,26 @@ def requalification_of(*, labeler: User, project: Project) -> QualityAlert | Non
     last = own.filter(undone_at=None).first()
     passed = qualification.counting(labeler, project).filter(passed=True)
     return None if last is None or passed.filter(finished_at__gt=last.created_at).exists() else last
+
+
+def to_look_at(project: Project, *, since: datetime) -> list[QualityAlert]:
+    """Warnings since then, and exams that are asked for again and not passed yet, none of them undone: the latest of
+    each labeler, the newest first. Pauses are seen at the labelers themselves."""
+    passed = ExamAttempt.objects.filter(
+        labeler=OuterRef("labeler"),
+        project=project,
+        annulled=False,
+        passed=True,
+        finished_at__gt=OuterRef("created_at"),
+    )
+    looked_at = Q(action=Action.WARN, created_at__gte=since)
+    if qualification.is_on(project):
+        looked_at |= Q(~Exists(passed), action=Action.REQUALIFY)
+    found = QualityAlert.objects.filter(looked_at, project=project, undone_at=None).select_related("labeler")
+    latest: dict[int, QualityAlert] = {}
+    for alert in found.order_by("-pk"):
+        latest.setdefault(alert.labeler_id, alert)
+    return list(latest.values())
 
 
 def close(*, labeler: User, project: Project) -> None:

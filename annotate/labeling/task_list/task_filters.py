@@ -37,7 +37,7 @@ FEW = 1_000
 MOST_PROMPTS = 1_000
 """Prompts with words that begin so, of which the newest are looked at where the database can't look at all."""
 LONGEST_VALUE = 200
-CONFIDENCE = {"low": (0.0, 0.6), "middle": (0.6, 0.8), "high": (0.8, 1.01)}
+LEVELS = {"low": (0.0, 0.6), "middle": (0.6, 0.8), "high": (0.8, 1.01)}
 LATEST = 300
 """Tasks whose languages and authors are offered."""
 
@@ -248,13 +248,31 @@ def _probe_labeler(project: Project, value: str, most: int) -> Keys:
     return _numbers(Judgment.objects.filter(labeler=int(value), project=project, latest__isnull=False), most, "task")
 
 
-def _confidence(value: str) -> dict[str, float]:
-    low, high = CONFIDENCE[value]
-    return {"confidence__gte": low, "confidence__lt": high}
+def _of_consensus(name: str, label: Any) -> Filter:
+    """A filter by a share that is stored with the consensus; each has an index."""
 
+    def of_level(value: str) -> dict[str, float]:
+        low, high = LEVELS[value]
+        return {f"{name}__gte": low, f"{name}__lt": high}
 
-def _probe_confidence(project: Project, value: str, most: int) -> Keys:
-    return _numbers(TaskConsensus.objects.filter(project=project, **_confidence(value)), most, "task")
+    def condition(tasks: QuerySet[Any], _project: Project, value: str) -> QuerySet[Any]:
+        return tasks.filter(Exists(TaskConsensus.objects.filter(task=OuterRef("pk"), **of_level(value))))
+
+    def probe(project: Project, value: str, most: int) -> Keys:
+        return _numbers(TaskConsensus.objects.filter(project=project, **of_level(value)), most, "task")
+
+    return Filter(
+        name=name,
+        label=label,
+        choices=lambda _project: [
+            ("low", _("Low, below 60%")),
+            ("middle", _("Middle, 60 to 80%")),
+            ("high", _("High, from 80%")),
+        ],
+        condition=condition,
+        probe=probe,
+        highest=lambda project, _value: _highest(TaskConsensus.objects.filter(project=project)),
+    )
 
 
 _PRIORITY = {"raised": Q(priority__gt=0), "normal": Q(priority=0), "lowered": Q(priority__lt=0)}
@@ -334,20 +352,8 @@ FILTERS: list[Filter] = [
         probe=_probe_labeler,
         highest=lambda project, value: _highest(Judgment.objects.filter(labeler=int(value), project=project)),
     ),
-    Filter(
-        name="confidence",
-        label=gettext_lazy("Confidence"),
-        choices=lambda _project: [
-            ("low", _("Low, below 60%")),
-            ("middle", _("Middle, 60 to 80%")),
-            ("high", _("High, from 80%")),
-        ],
-        condition=lambda tasks, _project, value: tasks.filter(
-            Exists(TaskConsensus.objects.filter(task=OuterRef("pk"), **_confidence(value)))
-        ),
-        probe=_probe_confidence,
-        highest=lambda project, _value: _highest(TaskConsensus.objects.filter(project=project)),
-    ),
+    _of_consensus("agreement", gettext_lazy("Agreement of labelers")),
+    _of_consensus("confidence", gettext_lazy("Confidence")),
     Filter(
         name="reserved",
         label=gettext_lazy("Reserved for"),

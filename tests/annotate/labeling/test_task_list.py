@@ -63,6 +63,8 @@ CASES: list[tuple[dict[str, str], list[str]]] = [
     ({"author": "nobody"}, []),
     ({"confidence": "middle"}, ["judged"]),
     ({"confidence": "low"}, []),
+    ({"agreement": "high"}, ["judged"]),
+    ({"agreement": "low"}, []),
     ({"q": "boil egg"}, ["written", "eggs"]),
     ({"q": "天气"}, ["weather"]),
     ({"q": "hen", "state": "complete"}, ["judged"]),

@@ -7,15 +7,24 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from annotate.labeling import queue
-from annotate.models import Assignment, Judgment, Membership, Project, QualityCheck, Task
+from annotate.labeling import exam, queue
+from annotate.models import (
+    Assignment,
+    Judgment,
+    Membership,
+    Project,
+    QualityAlert,
+    QualityCheck,
+    Task,
+    User,
+)
 from annotate.people.projects import edit_project
 from annotate.quality import dashboard, measures
 from annotate.quality.dashboard import Dashboard, spark_points
 from annotate.quality.labeler_page import LabelerPage
 from annotate.quality.measures.report import today
 from tests.annotate.quality.measures.judging import judged
-from tests.factories.cast import Cast, judge, make_comparison, response_ids
+from tests.factories.cast import Cast, judge, make_comparison, make_user, response_ids
 from tests.harness.markup import markup
 
 pytestmark = pytest.mark.django_db
@@ -115,6 +124,49 @@ def test_a_paused_labeler_is_an_alert(cast: Cast, project: Project) -> None:
     Membership.objects.filter(user=cast.labeler).update(paused_at=timezone.now())
     found = Dashboard(project, reader=cast.manager)
     assert [alert.text for alert in found.alerts] == ["labeler is paused"]
+
+
+def test_what_followed_from_hidden_checks_is_an_alert(cast: Cast, project: Project) -> None:
+    """Once a labeler, for a week or until the exam is passed; not of who has left, nor what was undone."""
+
+    def add(labeler: User, action: str, *, days_ago: int = 0, **values: Any) -> QualityAlert:
+        own = {"kind": "gold", "action": action, "rate": 0.5, "threshold": 0.8, "checks": 4, **values}
+        alert = QualityAlert.objects.create(project=project, labeler=labeler, **own)
+        QualityAlert.objects.filter(pk=alert.pk).update(created_at=timezone.now() - timedelta(days=days_ago))
+        return alert
+
+    def shown() -> list[tuple[str, str]]:
+        found = Dashboard(Project.objects.get(pk=project.pk), reader=cast.manager).alerts
+        return [(alert.text, alert.url) for alert in found]
+
+    page = "/p/kindness/checks/"
+    add(cast.labeler, "warn", days_ago=8)
+    add(cast.labeler, "pause")
+    add(cast.outsider, "warn")
+    add(cast.labeler, "warn", undone_at=timezone.now())
+    assert shown() == []
+    add(cast.labeler, "warn", days_ago=2, rate=0.25)
+    add(cast.labeler, "warn", days_ago=1)
+    assert shown() == [("labeler was warned after hidden checks (50%)", page)]
+    add(cast.second_labeler, "requalify", days_ago=30)
+    assert len(shown()) == 1, "there is no exam to pass"
+    exam_task = make_comparison(project, "Exam?")
+    Task.objects.filter(pk=exam_task.pk).update(state=Task.State.EXAM)
+    Project.objects.filter(pk=project.pk).update(exam_threshold=0.5)
+    again = ("second_labeler has to pass the exam again after hidden checks (50%)", page)
+    assert shown()[0] == again
+    exam.waive(labeler=cast.second_labeler, project=Project.objects.get(pk=project.pk), by=cast.manager)
+    assert again not in shown()
+
+
+def test_the_page_says_how_many_alerts_it_has_no_room_for(cast: Cast, client: Client) -> None:
+    for number in range(6):
+        labeler = make_user(f"hand-{number}")
+        Membership.objects.create(user=labeler, project=cast.project, role="labeler", paused_at=timezone.now())
+    client.force_login(cast.manager)
+    page = markup(client.get("/p/kindness/"))
+    assert page.count(" is paused") == 4
+    assert '<a href="#labelers">and 2 more</a>' in page
 
 
 def test_an_empty_project_has_no_figures_and_no_errors(cast: Cast) -> None:
