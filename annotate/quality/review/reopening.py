@@ -18,7 +18,7 @@ from annotate.errors import Refused
 from annotate.labeling.queue import recounting
 from annotate.models import Judgment, Project, Task, TaskReopening, User
 from annotate.people import audit
-from annotate.people.permissions import Capability, ensure
+from annotate.people.permissions import Capability, count_people_who_judge, ensure, too_many_judgments
 from annotate.quality.review.batch_changes import Job
 
 MOST_JUDGMENTS = 50
@@ -94,11 +94,13 @@ def preview(*, project: Project, chosen: TaskFilter) -> int:
 def reopen(*, project: Project, chosen: TaskFilter, judgments: int, by: User) -> TaskReopening:
     """Give the chosen tasks out again, each for so many judgments more.
 
-    Raises NotYours, and Refused for a filter that chooses nothing.
+    Raises NotYours, and Refused for a filter that chooses nothing, and for more judgments than people may give.
     """
     ensure(by, Capability.MANAGE, project)
     if not 1 <= judgments <= MOST_JUDGMENTS:
         raise Refused(_("Ask for 1 to %(most)d judgments more.") % {"most": MOST_JUDGMENTS}, status=400)
+    if judgments > (people := count_people_who_judge(project)):
+        raise Refused(too_many_judgments(judgments, people), status=400)
     if not chosen.tasks(project).exists():
         raise Refused(_("No judged task is like that, so there is nothing to give out again."), status=400)
     with transaction.atomic():

@@ -116,6 +116,7 @@ def test_a_job_does_the_rest_once_though_tasks_are_complete_again(
         ({"chosen": TaskFilter(agreement_below=0.0)}, "No judged task is like that, so there is nothing to give out"),
         ({"judgments": 0}, "Ask for 1 to 50 judgments more."),
         ({"judgments": 51}, "Ask for 1 to 50 judgments more."),
+        ({"judgments": 5}, "5 judgments a task need as many labelers, and 4 people may judge here"),
     ],
 )
 def test_what_makes_no_sense_is_refused(cast: Cast, made: list[Task], values: Any, sentence: str) -> None:
