@@ -9,11 +9,14 @@ from django.views.decorators.http import require_safe
 from annotate import access
 from annotate.data import stored_messages
 from annotate.forms.people import WorkRulesForm
+from annotate.labeling.checks import thresholds
 from annotate.models import Membership, User
 from annotate.people.permissions import ROLE_CAPABILITIES, Capability, ProjectRequest, requires
 from annotate.quality.dashboard import DAYS
 from annotate.quality.labeler_page import LabelerPage, csv_rows
 from annotate.rendering.csv_tables import csv_file, table_or_404
+
+LATEST_ALERTS = 10
 
 
 @require_safe
@@ -36,6 +39,7 @@ def labeler(request: ProjectRequest, user_id: int) -> HttpResponse:
         "rules": judges[0] if judges else None,
         "paused_because": stored_messages.text(judges[0].paused_reason) if judges else "",
         "work_form": WorkRulesForm.of(judges[0]) if judges else None,
+        "alerts": thresholds.listed(request.project, labeler=person, most=LATEST_ALERTS),
         "page": page,
         "periods": DAYS,
     }

@@ -40,12 +40,7 @@ def quality_checks(request: ProjectRequest) -> HttpResponse:
         "paged": bool(before),
         "calibration": calibration.tasks_of(project).select_related("prompt"),
         "candidates": _candidates(request),
-        "alerts": [
-            (alert, thresholds.sentence(alert))
-            for alert in QualityAlert.objects.filter(project=project).select_related("labeler", "undone_by")[
-                :LATEST_ALERTS
-            ]
-        ],
+        "alerts": thresholds.listed(project, most=LATEST_ALERTS),
         "is_on": project.gold_rate > 0,
     }
     return render(request, "annotate/quality_checks.html", context)

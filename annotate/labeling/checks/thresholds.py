@@ -122,6 +122,14 @@ def requalification_of(*, labeler: User, project: Project) -> QualityAlert | Non
     return None if last is None or passed.filter(finished_at__gt=last.created_at).exists() else last
 
 
+def listed(project: Project, *, labeler: User | None = None, most: int) -> list[tuple[QualityAlert, StoredMessage]]:
+    """(what followed, what the labeler reads), of one labeler or all, the newest first."""
+    found = QualityAlert.objects.filter(project=project).select_related("labeler", "undone_by")
+    if labeler is not None:
+        found = found.filter(labeler=labeler)
+    return [(alert, sentence(alert)) for alert in found[:most]]
+
+
 def to_look_at(project: Project, *, since: datetime) -> list[QualityAlert]:
     """Warnings since then, and exams that are asked for again and not passed yet, none of them undone: the latest of
     each labeler, the newest first. Pauses are seen at the labelers themselves."""

@@ -95,6 +95,12 @@ def test_what_followed_from_a_threshold_is_listed_with_its_sentence_and_undone(c
     page = manager.get(PAGE).content.decode()
     assert "Undo for labeler: Warned" in page
     assert "In 12 of your latest tasks whose best order is known, you ordered 50% of the pairs that way" in page
+    own, other = (
+        manager.get(f"/p/kindness/people/{person.pk}/").content.decode()
+        for person in (cast.labeler, cast.second_labeler)
+    )
+    assert "Undo for labeler: Warned" in own
+    assert "Warnings and pauses" not in other
     assert "undone by" in manager.post(f"{PAGE}alerts/{alert.pk}/undo", follow=True).content.decode()
 
 
