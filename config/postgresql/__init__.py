@@ -1,1 +1,1 @@
-"""Django's SQLite backend, with a fair way to the write lock."""
+"""Django's PostgreSQL backend, with cursors of prepared statements."""

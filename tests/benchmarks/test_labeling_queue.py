@@ -29,7 +29,6 @@ def test_the_last_line_has_the_figures_of_a_database_and_none_is_lost_or_given_t
         assert min(times) > 0
 
 
-@pytest.mark.django_db(transaction=True)
 def test_processes_that_have_ended_count_among_those_of_a_database() -> None:
     busy = "import time\nwhile time.process_time() < 0.2: pass"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}]); print(); sys.stdin.read()"
@@ -40,6 +39,7 @@ def test_processes_that_have_ended_count_among_those_of_a_database() -> None:
         assert service.family_seconds(process.pid) >= 0.2
 
 
+@pytest.mark.django_db(transaction=True)
 def test_its_tasks_are_those_that_the_queue_itself_makes(cast: Cast) -> None:
     labeling_queue.add_comparisons(cast.project, 4)
     author = Author.objects.create(kind=Author.Kind.MODEL, name="another")

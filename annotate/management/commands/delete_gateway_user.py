@@ -33,9 +33,7 @@ class Command(BaseCommand):
             if confirm is None:
                 there = gateway_users.preview(project=found, user=user, by=None)
                 self.stdout.write(f"Would be deleted: {there.conversations} conversations, {there.feedback} feedback.")
-                self.stdout.write(
-                    f"{there.prompts} prompts; {there.kept_prompts} others stay: not only they have them."
-                )
+                self.stdout.write(self._of_prompts(there))
                 self.stdout.write(f"Nothing was deleted. To do it: --confirm {user}")
                 return
             left = 1
@@ -43,6 +41,10 @@ class Command(BaseCommand):
                 done = gateway_users.delete(project=found, user=user, by=None)
                 left = done.left
                 self.stdout.write(f"Deleted: {done.conversations} conversations, {done.feedback} feedback.")
-                self.stdout.write(f"{done.prompts} prompts; {done.kept_prompts} others stay: not only they have them.")
+                self.stdout.write(self._of_prompts(done))
         except Refused as reason:
             raise CommandError(str(reason), returncode=BAD_INPUT) from None
+
+    @staticmethod
+    def _of_prompts(found: gateway_users.Found) -> str:
+        return f"Prompts: {found.prompts}. {found.kept_prompts} more stay, since others have them too."

@@ -1,6 +1,6 @@
 """What the gateway kept of a user of the model who has no account, deleted on request.
 
-Whoever they are is known here by a keyed hash of the name that a program gave, so the request says the name. Their
+The user is known here only by a keyed hash of the name that a program gave, so the request gives the name. Their
 conversations go with their feedback, and so does a prompt with its responses unless others have it too: somebody else
 asked the same, a file brought it, or a task was made of it. A conversation is one short transaction, so a request that
 died is simply made again.
@@ -8,6 +8,8 @@ died is simply made again.
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db import models
@@ -81,13 +83,19 @@ def delete(
     """
     if by is not None:
         ensure(by, Capability.MANAGE, project)
-    found, pace = Found(), Pace(largest=BATCH)
-    keys = list(_conversations(project, user).order_by("pk").values_list("pk", flat=True)[:most])
+    found, pace, asked = Found(), Pace(largest=BATCH), set[int]()
+    # The last turns of a chat first: its opening stays as long as another prompt continues it.
+    keys = list(_conversations(project, user).order_by("-pk").values_list("pk", flat=True)[:most])
     for batch in pace.batches(keys):
         heartbeat()
         with pace.transaction():
-            _delete_batch(project, batch, found)
-    found.left = _conversations(project, user).count()
+            asked |= _delete_batch(project, batch, found)
+    remaining = _conversations(project, user)
+    found.left = remaining.count()
+    # A prompt that one conversation leaves may go with a later one, as the opening of a chat does with its last turn.
+    there = set(Prompt.with_unfinished.filter(pk__in=asked).values_list("pk", flat=True))
+    found.prompts = len(asked - there)
+    found.kept_prompts = len(there.difference(remaining.values_list("prompt", flat=True)))
     if found.conversations:
         # Neither the name nor its hash: the event stays for ever.
         counts = {name: number for name, number in asdict(found).items() if name != "left"}
@@ -108,10 +116,13 @@ def _shared(kept: "QuerySet[GatewayCompletion]") -> Q:
     others = GatewayCompletion.objects.filter(prompt=prompt).exclude(pk__in=kept.values("pk"))
     tasks = Task.with_unfinished.filter(prompt=prompt).exclude(judgments__completion__in=kept)
     shown = Demonstration.with_unfinished.filter(prompt=prompt).exclude(assignment__judgment__completion__in=kept)
-    return ~Q(source=user_conversations.SOURCE) | Q(Exists(others)) | Q(Exists(tasks)) | Q(Exists(shown))
+    chats = Prompt.with_unfinished.filter(opening=prompt).exclude(pk__in=kept.values("prompt"))
+    needed = (others, tasks, shown, chats)
+    return reduce(or_, (Q(Exists(rows)) for rows in needed), ~Q(source=user_conversations.SOURCE))
 
 
-def _delete_batch(project: Project, keys: list[int], found: Found) -> None:
+def _delete_batch(project: Project, keys: list[int], found: Found) -> set[int]:
+    """The prompts that were asked."""
     # As whoever keeps a conversation does: neither sees the other's half.
     list(GatewaySettings.objects.select_for_update(no_key=True).filter(project=project))
     kept = GatewayCompletion.objects.filter(pk__in=keys)
@@ -119,12 +130,10 @@ def _delete_batch(project: Project, keys: list[int], found: Found) -> None:
     found.feedback += _delete_feedback(Judgment.objects.filter(completion__in=keys))
     found.conversations += len(kept)
     kept.delete()
-    for number in sorted(asked):
-        if _delete_prompt(number):
-            found.prompts += 1
-        else:
-            found.kept_prompts += 1
+    for number in sorted(asked, reverse=True):
+        if not _delete_prompt(number):
             PromptToIndex.objects.create(prompt_number=number)
+    return asked
 
 
 def _delete_feedback(judgments: "QuerySet[Judgment]") -> int:
@@ -141,9 +150,10 @@ def _delete_feedback(judgments: "QuerySet[Judgment]") -> int:
     Assignment.objects.filter(pk__in=assignments).delete()
     TaskResponse.objects.filter(task__in=tasks).delete()
     Task.objects.filter(pk__in=tasks).delete()
-    edits = Response.objects.filter(pk__in=responses)
-    if not _is_needed(edits):
-        _remove(edits)
+    for number in responses:
+        edit = Response.objects.filter(pk=number)
+        if not _is_needed(edit):
+            _remove(edit)
     return sum(latest is not None for _number, _assignment, _task, latest in said)
 
 

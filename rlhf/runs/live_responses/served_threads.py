@@ -5,6 +5,7 @@ still queued in the database. Of a stopping worker they put their runs back.
 """
 
 import contextvars
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -18,6 +19,8 @@ from rlhf.runs.queues.stopping import worker_is_stopping
 
 MOST_AT_ONCE = 16
 STOP_SECONDS = 3.0
+
+log = logging.getLogger(__name__)
 
 _pool: ThreadPoolExecutor | None = None
 _open: set[Future[None]] = set()
@@ -53,5 +56,7 @@ def _do(work: Callable[[], None]) -> None:
     try:
         with translation.override("en"):  # as in all workers; it is each thread's own
             work()
+    except Exception:  # which the future would keep to itself
+        log.exception("A thread for replies of served models failed")
     finally:
         connections.close_all()

@@ -22,6 +22,7 @@ from django.conf import settings
 from annotate.artefacts import folders
 from annotate.artefacts.bucket import Heartbeat, StorageFault
 from annotate.artefacts.folders import Hashes
+from annotate.errors import Refused
 from rlhf.models import ModelVersion, TrainingRun
 from rlhf.runs.execution.run_files import CHECKPOINT_NAME, RunFiles
 
@@ -281,7 +282,8 @@ _away_until = 0.0
 
 
 def shown(run: TrainingRun) -> RunFiles:
-    """The run's files, of those that pages read the published ones. While the storage is away, what is here."""
+    """The run's files, of those that pages read the published ones. While the storage is away or the disk
+    is full, what is here."""
     global _away_until
     files = RunFiles(run)
     now = time.monotonic()
@@ -298,7 +300,7 @@ def shown(run: TrainingRun) -> RunFiles:
         _looked[key] = now
     except folders.Busy:  # somebody downloads a large file of it: no page waits for that
         pass
-    except StorageFault as error:
+    except Refused as error:  # of the storage, or for want of room: pages show what is here
         log.warning("The files of run %s could not be fetched: %s", run.pk, error)
         _away_until = now + AWAY_SECONDS
     return files

@@ -1,6 +1,5 @@
 """An upload whose client leaves before its end, from a socket through gunicorn's reader to the page."""
 
-import selectors
 import socket
 from collections.abc import Iterator
 
@@ -32,7 +31,7 @@ def sent(head: bytes, body: bytes, *, declared: int) -> int:
     """The status for a client that sends these bytes of a body of the declared length, and leaves."""
     client, server = socket.socketpair()
     statuses: list[str] = []
-    with client, server, selectors.DefaultSelector():
+    with client, server:
         config = Config()
         client.sendall(head + b"Host: localhost\r\nContent-Length: %d\r\n\r\n" % declared + body)
         client.shutdown(socket.SHUT_WR)

@@ -86,6 +86,34 @@ def test_a_users_conversations_go_with_all_that_only_they_have(cast: Cast, said:
     assert AuditEvent.objects.filter(verb="gateway.user_deleted").count() == 1
 
 
+def test_all_turns_of_a_chat_are_counted_among_the_prompts_that_went(cast: Cast, program: Program) -> None:
+    turns = [user("Hi."), assistant("Hello."), user("Eggs?"), assistant("Boil them."), user("Thanks.")]
+    for length in (1, 3, 5):
+        program.ask(turns[:length], store=True, user=ANN)
+    there = gateway_users.preview(project=cast.project, user=ANN, by=None)
+    assert (there.prompts, there.kept_prompts) == (3, 0)
+    first = gateway_users.delete(project=cast.project, user=ANN, by=None, most=1)
+    second = gateway_users.delete(project=cast.project, user=ANN, by=None)
+    assert (first.prompts + second.prompts, first.kept_prompts + second.kept_prompts) == (3, 0)
+    assert not Prompt.objects.exists()
+    # Of a chat that somebody else goes on with, the opening stays.
+    program.ask(turns[:1], store=True, user=ANN)
+    program.ask(turns[:3], store=True, user="ben")
+    for act in (gateway_users.preview, gateway_users.delete):
+        found = act(project=cast.project, user=ANN, by=None)
+        assert (found.conversations, found.prompts, found.kept_prompts) == (1, 0, 1)
+
+
+def test_an_edit_that_labelers_rank_keeps_no_other_edit(cast: Cast, said: dict[str, str], program: Program) -> None:
+    edit = {"choice": 1, "edit": "Hens why."}
+    assert program.send("/v1/feedback", {"id": said["labeled"], **edit}).status_code == 200
+    ranked = Response.objects.get(text="Hens hum.")
+    queue.add_comparison(project=cast.project, prompt=ranked.prompt, responses=list(ranked.prompt.responses.all()))
+    gateway_users.delete(project=cast.project, user=ANN, by=cast.manager)
+    assert Response.objects.filter(text="Hens hum.").exists()
+    assert not Response.objects.filter(text="Hens why.").exists()
+
+
 def test_it_goes_on_where_it_stopped_and_leaves_other_projects_alone(cast: Cast, said: dict[str, str]) -> None:
     elsewhere = gateway_users.delete(project=cast.other_project, user=ANN, by=None)
     assert (elsewhere.conversations, GatewayCompletion.objects.count()) == (0, 5)

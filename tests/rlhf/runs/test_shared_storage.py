@@ -330,6 +330,11 @@ def test_pages_wait_for_no_download(cast: Cast, shared_bucket: SharedBucket, mon
     shared_bucket.at("b")
     with folders._locked(RunFiles(run).relative, folders.silent):
         assert not run_artefacts.shown(run).log.exists()
+    reserved = shared_bucket.settings.HONE_RESERVED_DISK_GB
+    shared_bucket.settings.HONE_RESERVED_DISK_GB = 10**6  # nor does a full disk take a page away
+    assert not run_artefacts.shown(run).log.exists()
+    shared_bucket.settings.HONE_RESERVED_DISK_GB = reserved
+    run_artefacts._away_until = 0.0
     assert run_artefacts.shown(run).log.read_bytes() == b"said"
 
 
