@@ -135,7 +135,6 @@ def test_a_command_without_a_run_folder_tells_its_progress_in_its_log(
     assert files.progress() == 0.75
 
 
-@pytest.mark.both_databases
 def test_once_the_base_model_is_there_a_run_says_what_it_does(
     queued: Queued, cast: Cast, base: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +159,7 @@ def test_once_the_base_model_is_there_a_run_says_what_it_does(
     assert said[1:] == [(activity, None), (fetching, 0.5), (activity, 0.0), (supervisor.STORING, None)]
 
 
+@pytest.mark.both_databases
 def test_responses_come_into_the_queue_once_however_often_the_run_is_executed(
     queued: Queued, cast: Cast, base: ModelVersion
 ) -> None:
