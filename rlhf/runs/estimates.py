@@ -29,6 +29,8 @@ from rlhf.runs.storage import run_artefacts
 
 GIB = 2**30
 LARGEST_HEADER = 100 * 2**20
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, struct.error)
+"""What a header that is none of safetensors' raises."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +115,7 @@ def parameters_of(version: ModelVersion) -> int | None:
 def _parameters_on_storage(version: ModelVersion) -> int | None:
     try:
         return _published_parameters(settings.HONE_ARTEFACTS, version.folder)
-    except (StorageFault, ValueError, TypeError, KeyError, struct.error):
+    except (StorageFault, *UNREADABLE):
         return None
 
 
@@ -227,7 +229,7 @@ def _published_parameters(location: str, folder: str) -> int:
 def _parameters_in(folder: Path) -> int | None:
     try:
         return sum(_parameters(path) for path in sorted(folder.glob("*.safetensors"))) or None
-    except (OSError, ValueError, TypeError, struct.error):
+    except (OSError, *UNREADABLE):
         return None
 
 

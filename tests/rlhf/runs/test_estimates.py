@@ -1,5 +1,6 @@
 """Runs that no machine can hold are refused before they wait; the figures are those of a real run."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,12 @@ def test_a_real_run_stays_within_its_estimate_of_the_disk(
     assert weights <= found.disk
     # The headers and random states of such a small model weigh more than its numbers.
     assert all(size <= found.checkpoint_bytes + 64 * 1024 for size in sizes)
+
+
+@pytest.mark.parametrize("header", [b"[1]", b"{", b'{"w": {}}', b'{"w": 1}', b'{"w": {"shape": 1}}', b""])
+def test_of_a_header_that_is_none_nothing_is_said(tmp_path: Path, header: bytes) -> None:
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    assert estimates._parameters_in(tmp_path) is None
 
 
 def test_a_form_says_how_long_runs_of_its_shape_took(cast: Cast, base: ModelVersion) -> None:
