@@ -86,7 +86,7 @@ def window(*, project: Project, labeler: User, kind: str) -> Sequence[float]:
 
 
 def undo(*, alert: QualityAlert, by: User) -> None:
-    """Take back what followed; a second time changes nothing. Raises NotYours."""
+    """Take back what followed; a second time changes nothing, and a pause for another reason stays. Raises NotYours."""
     ensure(by, Capability.MANAGE, alert.project)
     with transaction.atomic():
         open_alerts = QualityAlert.objects.filter(pk=alert.pk, undone_at=None)
@@ -94,7 +94,8 @@ def undo(*, alert: QualityAlert, by: User) -> None:
             return
         membership = _membership(alert.labeler, alert.project)
         if alert.action == Action.PAUSE and membership is not None:
-            members.resume(membership=membership, by=by)
+            if membership.paused_reason == sentence(alert).as_json():
+                members.resume(membership=membership, by=by)
         elif alert.action == Action.REQUALIFY and membership is not None:
             exam.waive(labeler=alert.labeler, project=alert.project, by=by)
         audit.record(verb="quality.undone", actor=by, subject=alert, project=alert.project, person=alert.labeler)

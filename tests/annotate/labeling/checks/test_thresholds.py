@@ -11,6 +11,7 @@ from annotate.labeling import exam
 from annotate.labeling.checks import scores, thresholds
 from annotate.labeling.qualification import is_qualified
 from annotate.models import AuditEvent, Membership, QualityAlert, Task
+from annotate.people import members
 from annotate.people.projects import edit_project
 from tests.factories.cast import judge, make_comparison, response_ids
 
@@ -104,6 +105,19 @@ def test_a_pause_gives_no_more_tasks_until_a_manager_undoes_it(cast, judged_gold
     thresholds.undo(alert=alert, by=cast.manager)
     assert claim() is not None
     assert AuditEvent.objects.filter(verb="quality.undone", actor=cast.manager).count() == 1
+
+
+def test_undoing_leaves_a_pause_by_a_manager(cast, judged_golds, claim):
+    limit(cast, gold_action="pause")
+    make_comparison(cast.project)
+    (alert,) = judged_golds(True, True, False, False)
+    membership = Membership.objects.get(user=cast.labeler, project=cast.project)
+    members.resume(membership=membership, by=cast.manager)
+    members.pause(membership=membership, by=cast.manager, reason="On leave.")
+    thresholds.undo(alert=alert, by=cast.manager)
+    membership.refresh_from_db()
+    assert membership.paused_at is not None
+    assert claim() is None
 
 
 def test_a_lease_that_is_held_while_the_pause_comes_can_be_submitted(cast, judged_golds, claim, make_gold):
