@@ -363,6 +363,23 @@ def test_a_silent_server_holds_nobody_up_and_is_left_alone(
     live.model_process.end()
 
 
+@pytest.mark.parametrize(("is_draining", "began"), [(True, 0), (False, 1)])
+def test_a_draining_worker_begins_no_reply_and_a_failed_thread_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_draining: bool, began: int
+) -> None:
+    monkeypatch.setattr(workers, "is_draining", lambda: is_draining)
+    calls: list[None] = []
+
+    def fail() -> None:
+        calls.append(None)
+        raise RuntimeError("broken on purpose")
+
+    served_threads.submit(fail)
+    served_threads.join(60)
+    assert len(calls) == began
+    assert caplog.messages == ["A thread for replies of served models failed"] * began
+
+
 @pytest.mark.usefixtures("listening")
 class TestServedModels:
     def test_are_for_managers_alone_even_later(self, cast, settings):

@@ -15,6 +15,7 @@ from django.utils import translation
 
 from rlhf.models import TrainingRun
 from rlhf.playground import live_replies
+from rlhf.runs.queues import workers
 from rlhf.runs.queues.stopping import worker_is_stopping
 
 MOST_AT_ONCE = 16
@@ -51,9 +52,9 @@ def join(seconds: float = STOP_SECONDS) -> None:
 
 
 def _do(work: Callable[[], None]) -> None:
-    if worker_is_stopping():
-        return
     try:
+        if worker_is_stopping() or workers.is_draining():  # since it was submitted
+            return
         with translation.override("en"):  # as in all workers; it is each thread's own
             work()
     except Exception:  # which the future would keep to itself
