@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from annotate.errors import Refused
@@ -19,6 +19,7 @@ from annotate.labeling import queue
 from annotate.labeling.ordering import Ordering
 from annotate.models import (
     Judgment,
+    JudgmentExclusion,
     MeasureChange,
     MeasuresState,
     MeasureSums,
@@ -29,7 +30,7 @@ from annotate.models import (
     User,
 )
 from annotate.people.projects import edit_project
-from annotate.quality import consensus, measures
+from annotate.quality import consensus, measures, review
 from annotate.quality.measures import folding
 from annotate.quality.measures.report import Period, PeriodReport
 from tests.annotate.quality.measures.judging import assigned, judged, stored_sums
@@ -225,7 +226,9 @@ def test_gold_rewards_lengths_and_places(cast: Cast) -> None:
 Step = tuple[str, int, int, int, int]
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["judge", "judge", "judge", "judge", "withdraw", "fold", "consensus", "gold", "scratch"]),
+        st.sampled_from(
+            ["judge"] * 4 + ["withdraw", "fold", "consensus", "gold", "scratch", "leave out", "count again"]
+        ),
         st.integers(0, 2),
         st.integers(0, 3),
         st.integers(0, len(ORDERS) - 1),
@@ -235,9 +238,13 @@ STEPS = st.lists(
     max_size=25,
 )
 
+LEFT_OUT: list[Step] = [("judge", 0, 0, 0, 1), ("judge", 1, 0, 1, 2), ("fold", 0, 0, 0, 0), ("leave out", 0, 0, 0, 70)]
+
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=STEPS)
+@example(history=LEFT_OUT)
+@example(history=[*LEFT_OUT, ("fold", 0, 0, 0, 0), ("count again", 0, 0, 0, 0)])
 def test_after_any_history_the_sums_are_those_from_scratch(cast: Cast, history: list[Step]) -> None:
     with transaction.atomic():
         criteria = [{"name": "quality", "label": "Quality", "min": 1, "max": 3}]
@@ -280,11 +287,19 @@ def carry_out(step: Step, *, labelers: list[User], tasks: list[Task]) -> None:
         measures.judgments_changed([task.pk])
     elif name == "scratch":
         measures.request_recompute(task.project)
+    elif name == "leave out":
+        since = timezone.now() - timedelta(days=days)
+        with suppress(Refused):
+            manager = User.objects.get(username="manager")
+            review.leave_out(project=task.project, labeler=labeler, since=since, reason="Hasty.", by=manager)
+    elif name == "count again" and (left_out := JudgmentExclusion.objects.filter(undone_at=None).last()) is not None:
+        review.count_again(exclusion=left_out, by=User.objects.get(username="manager"))
 
 
 def assert_sums_are_those_of_the_judgments(project: Project) -> None:
     """Counts and agreement, computed from the records in another way."""
-    rows = Judgment.objects.filter(project=project, latest__isnull=False).select_related("latest")
+    counting = Judgment.objects.filter(project=project, latest__isnull=False, left_out=None)
+    rows = counting.select_related("latest")
     by_task: dict[int, list[Ordering]] = {}
     for judgment in rows:
         assert judgment.latest is not None
