@@ -186,5 +186,7 @@ def _late() -> str:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):  # of a step, which may be noticed before the deadline of all of them
+        return _late()
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())[:200]

@@ -127,6 +127,12 @@ def change_a_setting(page: Page) -> None:
     page.locator("#estimate td", has_text="0.4").wait_for()
 
 
+def show_gateway_user(page: Page) -> None:
+    page.fill("[name=user]", "somebody")
+    page.locator("main form button[type=submit]").first.click()
+    page.locator("main table.data").wait_for()
+
+
 def start_exam(page: Page) -> None:
     page.locator("main form button.primary").first.click()
     page.locator("#board, form.board, .responses").first.wait_for()
@@ -232,6 +238,10 @@ STATES: dict[str, list[State]] = {
         State("roll-back", "rlhf:roll_back", "/p/kindness/models/{policy}/roll-back"),
         State("gateway", "rlhf:gateway", "/p/kindness/gateway/"),
         State("gateway-open", "rlhf:gateway", "/p/aided/gateway/"),
+        State("delete-gateway-user", "rlhf:delete_gateway_user", "/p/aided/gateway/delete-user"),
+        State(
+            "delete-gateway-user-shown", "rlhf:delete_gateway_user", "/p/aided/gateway/delete-user", show_gateway_user
+        ),
         State("playground", "rlhf:playground", "/p/compared/playground/"),
         State("playground-empty", "rlhf:playground", "/p/blank/playground/"),
         State("playground-chat", "rlhf:playground_chat", "/p/compared/playground/{playground}/"),

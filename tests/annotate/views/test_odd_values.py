@@ -22,7 +22,7 @@ from annotate.views.token_pages import TokenForm
 from rlhf.ai_feedback.ai_labeler_forms import AILabelerForm, JudgePromptForm, JudgeRunForm
 from rlhf.forms import LoopSettingsForm, RoundsForm, RunForm, SampleForm
 from rlhf.views.comparing.evaluations import EvaluationForm
-from rlhf.views.gateway_page import GatewayForm
+from rlhf.views.gateway_page import GatewayForm, UserForm
 from tests.annotate.people.test_record_access import NAMING, ROUTES, as_often_as_wanted, paths
 from tests.databases.module_rows import db, module_rows
 from tests.factories.cast import PASSWORD, Cast, make_cast
@@ -136,6 +136,7 @@ FIELDS: dict[str, list[str]] = {
     "rlhf:sample": [*SampleForm.base_fields],
     "rlhf:promote": ["x"],
     "rlhf:gateway": [*GatewayForm.base_fields],
+    "rlhf:delete_gateway_user": [*UserForm.base_fields, "delete"],
     "rlhf:notifications": ["kind", "address", "events"],
     "rlhf:remove_notification": ["x"],
     "rlhf:test_notification": ["x"],
