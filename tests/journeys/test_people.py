@@ -57,6 +57,41 @@ def test_rules_of_work_pause_and_an_invitation_with_two_roles(cast: Cast, sign_i
     expect(row).to_have_count(0)
 
 
+@pytest.mark.parametrize(
+    ("language", "locale", "welcome"),
+    [("en", "en-US", "Welcome to Kindness."), ("zh-hans", "zh-CN", "欢迎加入 Kindness。")],
+)
+def test_an_invitation_is_made_accepted_and_works_once(
+    cast: Cast, sign_in: SignIn, language: str, locale: str, welcome: str
+) -> None:
+    User.objects.update(language=language)
+    page = sign_in("manager", at=PEOPLE)
+    form = page.locator("form", has=page.locator("input[name=label]"))
+    form.locator("input[name=label]").fill("Lin")
+    form.locator("input[name=roles][value=reviewer]").check()
+    form.locator("button[type=submit]").click()
+    link = page.locator(".notice .code").inner_text()
+    assert_accessible(page)
+    assert page.context.browser is not None
+    guest = page.context.browser.new_context(locale=locale).new_page()
+    guest.goto(link)
+    assert_accessible(guest)
+    for name, value in {"username": "lin", "password": "a door of one's own", "again": "a door of one's own"}.items():
+        guest.locator(f"input[name={name}]").fill(value)
+    guest.locator("main form button.primary").click()
+    expect(guest.get_by_text(welcome)).to_be_visible()
+    assert set(Membership.objects.filter(user__username="lin").values_list("role", flat=True)) == {
+        "labeler",
+        "reviewer",
+    }
+    late = page.context.browser.new_context(locale=locale).new_page()
+    late.goto(link)
+    expect(late.locator("main form")).to_have_count(0)
+    assert_accessible(late)
+    for each in (guest, late):
+        each.context.close()
+
+
 @pytest.mark.parametrize("language", ["en", "zh-hans"])
 def test_everybody_of_several_projects_at_once(cast: Cast, sign_in: SignIn, language: str) -> None:
     second = create_project(by=cast.manager, name="Truth", slug="truth")
