@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -217,7 +217,7 @@ class Supervisor:
 
     def __init__(self, programs: list[Program], *, say: Say, watch_seconds: float = WATCH_SECONDS) -> None:
         self._running = [_Running(program) for program in programs]
-        self._say = say
+        self._out = say
         self._signals = Signals()
         self._watch_seconds = watch_seconds
         self._watches: dict[_Running, _HealthCheck] = {}
@@ -277,7 +277,7 @@ class Supervisor:
                     description, delay = running.exit_description(), running.plan_restart()
                     self._say(f"The {description}; starting it again in {delay:g} s. Its log: {running.program.log}")
             elif running.restart_at is not None and time.monotonic() >= running.restart_at:
-                running.start()
+                self._restart(running)
         self._end_unresponsive()
         self._kill_stopping_groups()
         self._reap_orphans()
@@ -286,6 +286,18 @@ class Supervisor:
             for running in self._running:
                 if running.program.log is not None:
                     _truncate(running.program.log)
+
+    def _restart(self, running: _Running) -> None:
+        try:
+            running.start()
+        except OSError as error:  # no space for its log, or no process to be had: later there may be
+            reason, delay = error.strerror or type(error).__name__, running.plan_restart()
+            self._say(f"The {running.program.name} can't be started ({reason}); trying again in {delay:g} s.")
+
+    def _say(self, line: str) -> None:
+        """Nobody may be able to hear it: the output is on a full disk, or its terminal is gone."""
+        with suppress(OSError):
+            self._out(line)
 
     def _end_unresponsive(self) -> None:
         """Kill programs that failed too many health checks, with their process groups; `_maintain` restarts them."""
@@ -358,9 +370,12 @@ def _truncate(log: Path) -> None:
 
 
 def _last_line(log: Path | None) -> str:
-    if log is None or not log.exists():
+    if log is None:
         return ""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 2000))
-        lines = file.read().decode("utf-8", errors="replace").split("\n")
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 2000))
+            lines = file.read().decode("utf-8", errors="replace").split("\n")
+    except OSError:
+        return ""
     return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")

@@ -3,7 +3,9 @@
 In a process of its own, as `serve` is, so that signals and the death of the supervisor can be tried out.
 """
 
+import errno
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -31,6 +33,10 @@ def main(folder: Path, described: list[str]) -> None:
         return Program(name=name, command=command, log=folder / f"{name}.log", is_responding=is_responding, **options)
 
     def say(line: str) -> None:
+        if (folder / "full").exists():
+            with (folder / "events").open("a") as file:
+                file.write(f"unsaid: {line}\n")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         print(line, flush=True)
 
     try:

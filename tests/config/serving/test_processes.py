@@ -157,6 +157,23 @@ def test_what_dies_is_started_again_later_each_time_and_said(start: Start) -> No
     ]
 
 
+def test_a_full_disk_ends_no_supervisor(start: Start) -> None:
+    supervised = start(program("web", POLITE))
+    supervised.wait_for("web")
+    log = supervised.folder / "web.log"
+    log.unlink()
+    log.mkdir()  # no log can be opened
+    (supervised.folder / "full").touch()  # and nothing said
+    os.kill(supervised.ids("web")[0], signal.SIGKILL)
+    said = "unsaid: The web can't be started (Is a directory); trying again in "
+    wait_until(lambda: any(line.startswith(said) for line in supervised.events()), what="a start that fails")
+    (supervised.folder / "full").unlink()
+    log.rmdir()
+    wait_until(lambda: len(supervised.ids("web")) == 2, what="the web to run again")
+    supervised.stop()
+    assert supervised.process.returncode == 0
+
+
 def test_a_program_that_ends_is_not_started_again(start: Start) -> None:
     supervised = start(
         program(
