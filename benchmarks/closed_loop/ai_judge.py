@@ -8,7 +8,6 @@ sigmoid(difference of gold / noise + bias): as noisy as a simulated person, and 
 import hashlib
 import json
 import re
-import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +23,8 @@ from benchmarks.gold_reward.golds import Positivity, Scores, positivity
 from benchmarks.gold_reward.labelers import AGREEMENT
 from benchmarks.gold_reward.stages import Row
 from models_core.ai_feedback import rankings
+from tests.harness import http_server
+from tests.harness.ports import free_port
 
 USUAL: Mapping[str, Any] = {"judge_rubric": "The better response sounds more positive."}
 MODEL = "perceives-gold"
@@ -111,6 +112,10 @@ def verdict(request: Mapping[str, Any], *, noise: float, bias: float) -> str:
 def serving(folder: Path, *, noise: float, bias: float) -> Iterator[str]:
     """Serve the model; its address. The port is kept in FOLDER, since what was asked names the address."""
 
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128  # with the usual 5 some of the judge's connections are refused, and asked for again
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._reply({"data": [{"id": MODEL}]})
@@ -133,23 +138,11 @@ def serving(folder: Path, *, noise: float, bias: float) -> Iterator[str]:
             pass
 
     kept = folder / "port.json"
-    port = stages.read(kept)[0] if kept.exists() else _free_port()
+    port = stages.read(kept)[0] if kept.exists() else free_port()
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        server = Server(("127.0.0.1", port), Handler)
     except OSError as error:
         raise SystemExit(f"The port {port}, by which {folder} was begun, cannot be had: {error.strerror}.") from None
     stages.write(kept, f"{port}\n")
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with http_server.serving(server, gate=threading.Event()):
         yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

@@ -29,15 +29,8 @@ WORDS = {
 
 @pytest.mark.parametrize("language", WORDS)
 def test_start_from_a_preset_cancel_resume_and_clone(
-    language: str,
-    transactional_db: None,
-    cast: Cast,
-    sign_in: SignIn,
-    monkeypatch: pytest.MonkeyPatch,
-    settings: object,
+    language: str, without_workers: None, cast: Cast, sign_in: SignIn
 ) -> None:
-    settings.HONE_BASE_MODEL = "tiny"  # type: ignore[attr-defined]
-    monkeypatch.setattr(runs, "send", lambda task, *arguments, queue="default": None)
     User.objects.filter(pk=cast.researcher.pk).update(language=language)
     words = WORDS[language]
     page = sign_in("researcher", at="/p/kindness/training/new/sft")

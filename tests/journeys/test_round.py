@@ -6,7 +6,6 @@ from playwright.sync_api import expect
 from annotate.models import User
 from rlhf.loop import loop, versions
 from rlhf.models import Iteration
-from rlhf.runs import runs
 from tests.factories.cast import Cast
 from tests.harness.browser import SignIn
 from tests.rlhf.conftest import make_judgments
@@ -21,15 +20,8 @@ WORDS = {
 
 @pytest.mark.parametrize("language", WORDS)
 def test_a_round_is_started_followed_promoted_and_rolled_back(
-    language: str,
-    transactional_db: None,
-    cast: Cast,
-    sign_in: SignIn,
-    monkeypatch: pytest.MonkeyPatch,
-    settings: object,
+    language: str, without_workers: None, cast: Cast, sign_in: SignIn
 ) -> None:
-    settings.HONE_BASE_MODEL = "tiny"  # type: ignore[attr-defined]
-    monkeypatch.setattr(runs, "send", lambda task, *arguments, queue="default": None)
     User.objects.filter(pk=cast.manager.pk).update(language=language)
     words = WORDS[language]
     make_judgments(cast, 2)
