@@ -44,6 +44,7 @@ from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.errors import Refused
 from annotate.formats import EXPORTERS
 from annotate.models import JudgmentRevision, Project, Snapshot, User
+from annotate.models.leased_job import was_long_ago
 from annotate.people import audit, event_outbox
 from annotate.people.permissions import Capability, ensure
 
@@ -137,8 +138,7 @@ def build(snapshot_id: int, progress: Progress | None = None, *, wait: bool = Tr
 
 def abandoned(*, now: datetime) -> QuerySet[Snapshot]:
     """Snapshots whose builder died, or which nobody began to build a minute after they were requested."""
-    # One from the future was requested while the clock went fast: a lost message of it would be missed so much later.
-    unclaimed = Q(state=State.PENDING) & (Q(created_at__lt=now - LEASE) | Q(created_at__gt=now + LEASE))
+    unclaimed = was_long_ago("created_at", now=now, after=LEASE) & Q(state=State.PENDING)
     return Snapshot.objects.filter(unclaimed | Q(state=State.BUILDING) & _lease_is_over(now))
 
 

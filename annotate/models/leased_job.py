@@ -18,6 +18,12 @@ LEASE = timedelta(seconds=60)
 """A process that has written nothing for so long is taken for dead."""
 
 
+def was_long_ago(field: str, *, now: datetime, after: timedelta) -> Q:
+    """Of rows whose time is further from now than that: also in the future, as it was written while the clock went
+    fast. Else what such a row waits for would be missed so much later."""
+    return Q(**{f"{field}__lt": now - after}) | Q(**{f"{field}__gt": now + after})
+
+
 class LeasedJob(models.Model):
     """The fields of such a row. Each model has its own `state`, of which WAITING and WORKING are the usual ones."""
 

@@ -8,7 +8,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ class KeptFile:
     version: ModelVersion
     path: Path
     sha256: str
+    moved: list[TrainingRun] = field(default_factory=list)
+    """The run that it was moved to, which may be rolled back yet."""
 
 
 def start(version: ModelVersion, *, file: UploadedFile, config: Mapping[str, Any], by: User | None) -> TrainingRun:
@@ -79,7 +81,12 @@ def kept_file(version: ModelVersion, file: UploadedFile) -> Iterator[KeptFile]:
             path = _unfolded(path)
         sha256 = file_sha256(path)
         check(path, version)
-        yield KeptFile(version=version, path=path, sha256=sha256)
+        kept = KeptFile(version=version, path=path, sha256=sha256)
+        try:
+            yield kept
+        except BaseException:
+            _remove_what_no_run_has(kept)
+            raise
     except OSError as error:
         raise Refused(
             _("The file can’t be kept: %(reason)s. Nothing was started.") % {"reason": error.strerror or error},
@@ -195,25 +202,27 @@ def _empty(path: Path) -> Refused:
 def enqueue(kept: KeptFile, *, config: Mapping[str, Any], by: User | None) -> TrainingRun:
     """Who finds the run finds its file: it is moved before the row can be seen. Raises Refused."""
     runs.refuse_too_many(kept.version.project)
-    run_files = None
-    try:
-        with transaction.atomic():
-            run = runs.enqueue(
-                project=kept.version.project,
-                stage=Stage.BENCHMARK,
-                config=config,
-                options={"file": kept.path.name, "sha256": kept.sha256},
-                inputs={RunInput.Role.MODEL: kept.version},
-                by=by,
-            )
-            run_files = RunFiles(run)
-            run_files.make()
-            kept.path.replace(run_files.inputs / kept.path.name)
-    except Exception:
-        if run_files is not None:
-            shutil.rmtree(run_files.path, ignore_errors=True)
-        raise
+    with transaction.atomic():
+        run = runs.enqueue(
+            project=kept.version.project,
+            stage=Stage.BENCHMARK,
+            config=config,
+            options={"file": kept.path.name, "sha256": kept.sha256},
+            inputs={RunInput.Role.MODEL: kept.version},
+            by=by,
+        )
+        run_files = RunFiles(run)
+        kept.moved.append(run)
+        run_files.make()
+        kept.path.replace(run_files.inputs / kept.path.name)
     return run
+
+
+def _remove_what_no_run_has(kept: KeptFile) -> None:
+    """The transaction of the run may be a larger one that failed after it."""
+    for run in kept.moved:
+        if not TrainingRun.objects.filter(pk=run.pk).exists():
+            shutil.rmtree(RunFiles(run).path, ignore_errors=True)
 
 
 def publish(run: TrainingRun) -> None:

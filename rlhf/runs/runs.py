@@ -28,6 +28,7 @@ from annotate.data.pacing import Pace
 from annotate.data.stored_messages import StoredMessage, in_english
 from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
+from annotate.models.leased_job import was_long_ago
 from annotate.people import audit
 from models_core.contract.errors import BadInput
 from models_core.contract.settings import parse, settings_of
@@ -405,9 +406,7 @@ def _lose(run: TrainingRun) -> bool:
 def resend(*, now: datetime | None = None) -> int:
     """Notify workers again of runs queued too long; fail those whose queue no worker consumed for NO_WORKER_LIMIT."""
     now = now or timezone.now()
-    # Those from the future were queued while the clock went fast.
-    is_long_ago = Q(queued_at__lt=now - RESEND_AFTER) | Q(queued_at__gt=now + RESEND_AFTER)
-    waiting = TrainingRun.objects.filter(is_long_ago, status=Status.QUEUED)
+    waiting = TrainingRun.objects.filter(was_long_ago("queued_at", now=now, after=RESEND_AFTER), status=Status.QUEUED)
     sent = 0
     for run in waiting.order_by("queued_at"):
         if workers.is_listening(run.queue):

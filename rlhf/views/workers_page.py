@@ -74,8 +74,7 @@ def _workers(projects: dict[int, Project]) -> list[dict[str, Any]]:
             "row": row,
             "host": row.host.partition("/")[0],
             "state": workers.in_words(row),
-            "run": (run := executed.get(row.name)),
-            "is_ones_own": run is not None and run.project_id in projects,
+            "runs": [{"run": run, "is_ones_own": run.project_id in projects} for run in executed.get(row.name, ())],
         }
         for row in WorkerHeartbeat.objects.order_by("host", "name")
     ]

@@ -25,7 +25,7 @@ def first(queue: str) -> int | None:
     """The run that starts next in a queue: in that of GPUs, of those that this worker has enough GPUs for."""
     if queue != gpu_workers.QUEUE:
         return waiting(queue).values_list("pk", flat=True).first()
-    return next((run.pk for run in waiting(queue).iterator() if gpu_workers.can_take(run)), None)
+    return next((run.pk for run in waiting(queue) if gpu_workers.can_take(run)), None)
 
 
 def position(run: TrainingRun) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections import defaultdict
 from datetime import timedelta
 from pathlib import Path
 from typing import TypedDict
@@ -103,15 +104,15 @@ def in_words(worker: WorkerHeartbeat) -> str:
     return "draining" if worker.draining else "listening"
 
 
-def executed_runs() -> dict[str, TrainingRun]:
-    """{worker: the run that one of its processes holds}."""
-    running = TrainingRun.objects.filter(status=TrainingRun.Status.RUNNING).select_related("project")
-    by_holder = {run.worker: run for run in running}
+def executed_runs() -> dict[str, list[TrainingRun]]:
+    """{worker: the runs that its processes hold, the oldest first}: of served models a process holds several."""
+    running = TrainingRun.objects.filter(status=TrainingRun.Status.RUNNING).select_related("project").order_by("pk")
+    by_holder: dict[str, list[TrainingRun]] = defaultdict(list)
+    for run in running:
+        by_holder[run.worker].append(run)
     return {
-        worker.name: by_holder[holder]
+        worker.name: [run for process in worker.processes for run in by_holder.get(f"{worker.host}/{process}", ())]
         for worker in WorkerHeartbeat.objects.all()
-        for process in worker.processes
-        if (holder := f"{worker.host}/{process}") in by_holder
     }
 
 

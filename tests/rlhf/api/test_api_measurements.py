@@ -13,7 +13,9 @@ from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 
+from annotate.errors import Refused
 from hone_client import Hone
+from rlhf.api import model_routes
 from rlhf.model_registry import benchmarks
 from rlhf.models import ModelVersion, TrainingRun
 from rlhf.runs.execution import supervisor
@@ -99,6 +101,25 @@ def test_what_can_not_be_measured_on_is_said_and_leaves_nothing(
     assert not TrainingRun.objects.exists()
     assert uploads() == []
     assert not list((settings.HONE_DATA / "runs").glob("*/inputs/*"))
+
+
+def test_a_request_that_fails_after_its_run_was_written_leaves_no_folder(
+    client: ApiClient, reward: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reply of its key is written in the same transaction, which may fail by it."""
+    made: list[Path] = []
+
+    def fail(run: TrainingRun) -> Any:
+        made.extend(RunFiles(run).inputs.iterdir())
+        raise Refused("no", status=409)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model_routes, "run_out", fail)
+        assert measure(client, reward, "rows.jsonl", PAIRS)[0] == 409
+    assert [path.name for path in made] == ["rows.jsonl"]
+    assert not TrainingRun.objects.exists()
+    assert list((settings.HONE_DATA / "runs").iterdir()) == []
+    assert measure(client, reward, "rows.jsonl", PAIRS)[0] == 201
 
 
 def test_bodies_of_other_kinds_and_what_is_too_large(

@@ -122,6 +122,19 @@ def test_the_page_says_what_each_worker_is_and_does(queued: Any, cast: Cast, wor
     assert "No worker consumes the queue" in page
 
 
+def test_a_worker_of_served_models_is_shown_with_all_its_replies(
+    queued: Any, cast: Cast, worker: WorkerHeartbeat
+) -> None:
+    """One process holds as many runs as servers are asked at once."""
+    replies = [queued() for _ in range(3)]
+    for run in replies:
+        assert runs.claim(run_id=run.pk, worker="here/1/72") is not None
+    page = markup(as_user("manager", cast).get(reverse("rlhf:workers")))
+    for run in replies:
+        assert f'<a href="{url(cast, "run", run.pk)}">Sampling responses {run.pk}</a>' in page
+    assert ">nothing</span>" not in page
+
+
 def test_another_projects_run_is_no_more_than_a_number(queued: Any, cast: Cast) -> None:
     run = queued()
     cast.other_project.memberships.create(user=cast.second_labeler, role="researcher")
