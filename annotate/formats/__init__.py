@@ -22,11 +22,11 @@ from annotate.formats.importers import hone, plain
 from annotate.formats.importers.comparisons import (
     alpaca_eval,
     helpsteer,
+    instructgpt,
     open_instruct,
     pandalm,
     shp,
     summarize_feedback,
-    truthful_qa,
     ultrafeedback,
 )
 from annotate.formats.importers.dialogues import alpaca, arena, conversations, hh, mt_bench, oasst, stack_exchange
@@ -54,7 +54,7 @@ IMPORTERS: dict[str, ModuleType] = {
         oasst,
         mt_bench,
         stack_exchange,
-        truthful_qa,
+        instructgpt,
         hone,
         conversations,
         alpaca,

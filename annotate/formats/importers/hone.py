@@ -38,12 +38,14 @@ CHOICES = {"a": (1, 2), "b": (2, 1), "tie": (1, 1)}
 STRENGTHS = {"a_is_better": 2, "b_is_better": 2, "a_is_slightly_better": 1, "b_is_slightly_better": 1, "tie": 0}
 OWN_COLUMNS = {"prompt", "split", "use_case", "kind"}
 LISTS = ("prompt", "opening", "responses")
+BESIDE_PROMPT = {"chosen", "rejected", "responses", "response", "completion", "votes"}
 RATING_KEYS = ("score", "rating", "label", "ratings", "flags", "acceptable")
 
 
 def recognises(row: dict[str, Any]) -> bool:
     if isinstance(row.get("prompt"), list | str):
-        return True
+        # A prompt said again before its whole chat is a chat's.
+        return not isinstance(row.get("messages"), list) or bool(BESIDE_PROMPT & row.keys())
     return all(isinstance(row.get(key), list) for key in ("chosen", "rejected"))
 
 

@@ -552,7 +552,7 @@ REAL = {
     "original/fastchat_sharegpt.json": "conversations demonstration",
     "original/hh_harmless_base.jsonl": "hh ranked",
     "original/hh_harmless_base.jsonl.gz": "hh ranked",
-    "original/instructgpt_truthful_qa_samples.csv": "truthful_qa rated",
+    "original/instructgpt_truthful_qa_samples.csv": "instructgpt rated",
     "original/labelstudio_export.json": "label_studio ranked",
     "original/labelstudio_import_tasks.json": "label_studio responses",
     "original/llamafactory_dpo_en_demo.json": "conversations ranked",

@@ -16,6 +16,7 @@ from annotate.formats.rows import BadRow, ImportedRow, LeftOut, parsed
 from tests.annotate.data.foreign_rows import FOREIGN
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "data.md"
+REPLIED = {"role": "assistant", "content": "b"}
 PROMPT = [{"role": "user", "content": "Name a fruit."}]
 JUDGED = {
     "labeler": "l",
@@ -30,6 +31,7 @@ RATED = {"ratings": {"x": 1}, "score": 1, "label": True, "flags": ["f"], "accept
 RANKED = {"text": "a", "rank": 1, "score": 1, "ratings": {"q": 1}, "flags": ["x"], "note": "n", "acceptable": False}
 VOTE = {"choice": "a", "annotator": "z", "strength": "tie", "a_acceptable": True, "comment": "c", "timestamp": "2020"}
 ANNOTATION = {"was_cancelled": False, "completed_by": {"id": 1}, "lead_time": 2, "created_at": "x"}
+FLAT = {"id": 1, "prompt": "a", "annotator": 7, "annotation_id": 5, "lead_time": 2, "created_at": "x"}
 REPLY = {"text": "b", "role": "assistant", "rank": 0, "synthetic": True, "model_name": "m", "deleted": False}
 ROWS: list[tuple[str, dict[str, Any]]] = [
     ("hone", {"prompt": PROMPT, "id": "1", "lang": "en", "source": "s", "kind": "plain", "use_case": "other"}),
@@ -47,6 +49,8 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("conversations", {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}], "model": "m"}),
     ("conversations", {"conversation": PROMPT, "chosen": {"from": "gpt", "value": "b"}, "rejected": "c", "judge": "x"}),
+    ("conversations", {"prompt": "a", "prompt_id": "p", "messages": [{"role": "user", "content": "a"}, REPLIED]}),
+    ("alpaca", {"instruction": "a", "context": "b", "response": "c"}),
     ("hh", {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"}),
     (
         "label_studio",
@@ -54,6 +58,22 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
             "id": 1,
             "data": {"prompt": "a", "answer1": "b", "answer2": "c"},
             "annotations": [{**ANNOTATION, "result": [{"type": "pairwise", "value": {"selected": "left"}}]}],
+        },
+    ),
+    ("label_studio", {**FLAT, "answer1": "b", "answer2": "c", "pick": [{"selected": "left"}]}),
+    ("label_studio", {**FLAT, "response": "b", "help": '[{"rating": 3}]'}),
+    ("argilla", {"prompt": "a", "response": "b", "q.responses": [3], "q.responses.users": ["u"], "id": "1"}),
+    (
+        "argilla",
+        {
+            "prompt": "a",
+            "response-1": "b",
+            "response-2": "c",
+            "order": {"user_id": ["u"], "value": [{"rank": [1], "value": ["response-1"]}], "status": ["submitted"]},
+            "help-1": [{"user_id": "u", "value": 3, "status": "submitted"}],
+            "help-1-suggestion": 4,
+            "help-1-suggestion-metadata": None,
+            "metadata": '{"lang": "en"}',
         },
     ),
     ("mt_bench", {"question_id": 1, "turns": ["a", "b"]}),
@@ -87,7 +107,8 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("pandalm", {"instruction": "a", "response1": "b", "response2": "c", "annotator1": 1, "cmp_key": "a_b", "idx": 1}),
     ("stack_exchange", {"question": "a", "response_j": "b", "response_k": "c", "qid": 1}),
-    ("truthful_qa", {"question": "a", "answer": "b", "model_type": "m", "true": 0.1, "info": 0.2}),
+    ("instructgpt", {"question": "a", "answer": "b", "model_type": "m", "true": 0.1, "info": 0.2}),
+    ("instructgpt", {"context": "a", "sample": "b", "model_type": "m", "ref_text": "c", "toxicity": 0.2}),
     ("text", {"text": "a"}),
     *FOREIGN.items(),
 ]

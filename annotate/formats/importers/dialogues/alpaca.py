@@ -1,7 +1,7 @@
 """Alpaca: instruction, input and output, each row a demonstration; without an output, a prompt.
 
 LLaMA-Factory's rows of this shape have "chosen" and "rejected" in place of the output, which is a pair, or a "label" of
-true or false beside it, which is a rating.
+true or false beside it, which is a rating. Dolly's rows say "context" and "response" of the input and the output.
 
 The author of the output is known where "generator" names a model. The data sets of this shape are mostly a model's
 texts, so without a name nobody is claimed to have written them.
@@ -42,9 +42,10 @@ def parse(row: Fields) -> ImportedRow:
     if "chosen" in row or "rejected" in row:
         pair = (ImportedResponse(text=row.text(key), rank=rank) for rank, key in ((1, "chosen"), (2, "rejected")))
         return ImportedRow(**common, responses=tuple(pair), ranked=True)
-    output = row.text("output") if row.values.get("output") is not None else None
+    key = "output" if row.values.get("output") is not None else "response"
+    output = row.text(key) if row.values.get(key) is not None else None
     if output is not None and not output.strip():
-        raise BadRow(_('"output" is empty'))
+        raise BadRow(_('"%(key)s" is empty') % {"key": key})
     kind = "model" if generator else "unknown"
     label = row.flag("label") if "label" in row and output is not None else None
     if label is not None and output is not None:
@@ -57,5 +58,6 @@ def parse(row: Fields) -> ImportedRow:
 def instruction_of(row: Fields) -> str:
     """The instruction, with its input after a blank line where it has one."""
     instruction = row.text("instruction")
-    given = row.text("input") if "input" in row else ""
+    key = "input" if "input" in row else "context"
+    given = row.text(key) if key in row else ""
     return f"{instruction}\n\n{given}" if given.strip() else instruction

@@ -13,7 +13,9 @@ from annotate.formats.chat_turns import language_of, turns_of
 from annotate.formats.rows import BadRow, Fields, ImportedResponse, ImportedRow, LeftOut, Messages, checked_messages
 
 NAME, LABEL = "arena", gettext_noop("MT-Bench judgments, Chatbot Arena")
-RANKS = {"model_a": (1, 2), "model_b": (2, 1), "tie": (1, 1), "tie (bothbad)": (1, 1)}
+BOTH_BAD = ("tie (bothbad)", "both_bad")
+RANKS = {"model_a": (1, 2), "model_b": (2, 1), **dict.fromkeys(("tie", *BOTH_BAD), (1, 1))}
+OF_THE_ARENA = ("winner_tie", "anony", "evaluation_session_id")
 OUTCOMES = ("winner_model_a", "winner_model_b", "winner_tie")
 
 
@@ -32,7 +34,7 @@ def parse(row: Fields) -> ImportedRow:
         prompt, first, second = _columns(row)
     judge, name = _judge(row)
     number = row.label("question_id") or row.label("id")
-    timestamp = row.label("tstamp")
+    timestamp = row.label("tstamp") or row.label("timestamp")
     responses = []
     for letter, text, rank in zip("ab", (first, second), RANKS[winner], strict=True):
         model = row.label(f"model_{letter}")
@@ -42,14 +44,14 @@ def parse(row: Fields) -> ImportedRow:
                 rank=rank,
                 model=model,
                 author_kind="model" if model else "unknown",
-                acceptable=winner != "tie (bothbad)",
+                acceptable=winner not in BOTH_BAD,
             )
         )
     return ImportedRow(
         messages=prompt,
         id=number,
         task=number,
-        source="Chatbot Arena" if "winner_tie" in row.values or "anony" in row.values else "MT-Bench",
+        source="Chatbot Arena" if any(key in row.values for key in OF_THE_ARENA) else "MT-Bench",
         language=language_of(row, "language"),
         judge=judge,
         judge_name=name if judge == "ai" else "",

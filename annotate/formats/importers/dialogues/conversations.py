@@ -43,8 +43,10 @@ def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
     turns = turns_of(row, key)
     if "system" in row and turns[0]["role"] != "system":
         turns.insert(0, {"role": "system", "content": row.text("system")})
+    if row.values.get("prompt") in [turn["content"] for turn in turns if turn["role"] == "user"]:
+        row.ignore("prompt")
     common: dict[str, Any] = {
-        "id": row.label("id"),
+        "id": row.label("id") or row.label("prompt_id"),
         "language": language_of(row, "lang" if "lang" in row else "language"),
         "source": row.label("source") or None,
     }

@@ -2,14 +2,20 @@
 
 A reply that is the only ranked one, or isn't ranked, is none; what a prompter says to it goes on as a longer chat. All
 of a tree is one side of the split: its first message is the opening of every prompt in it.
+
+The data set of the Hub has a row for each message instead, those of a tree one after the other: they are joined again.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from annotate.formats import files
 from annotate.formats.rows import (
     MOST_RESPONSES,
     BadRow,
@@ -23,13 +29,75 @@ from annotate.formats.rows import (
 
 NAME, LABEL = "oasst", gettext_noop("Open-Assistant trees")
 ROLES = {"prompter": "user", "assistant": "assistant"}
+MESSAGE = {"message_id", "message_tree_id", "text", "role"}
+MOST_MESSAGES, MOST_DEPTH = 10_000, 100
+"""Of a tree that is joined."""
 
 
 def recognises(row: dict[str, Any]) -> bool:
-    return "message_tree_id" in row and isinstance(row.get("prompt"), dict)
+    return set(row) >= MESSAGE or ("message_tree_id" in row and isinstance(row.get("prompt"), dict))
+
+
+def read(path: Path, *, name: str = "") -> Iterator[tuple[str, files.Row]]:
+    """The trees of a file; a message that belongs to none is a row of its own."""
+
+    def tree_of(found: tuple[str, files.Row]) -> tuple[str, Any]:
+        place, row = found
+        # By its place, whatever is no message stands alone.
+        return ("", row["message_tree_id"]) if isinstance(row, dict) and _is_message(row) else (place, None)
+
+    for (alone, _tree), rows in groupby(files.objects(path, name=name), tree_of):
+        yield from _rows_of(rows, alone=bool(alone))
+
+
+def _rows_of(rows: Iterator[tuple[str, Any]], *, alone: bool) -> Iterator[tuple[str, files.Row]]:
+    return rows if alone else _joined(rows)
+
+
+def _is_message(row: dict[str, Any]) -> bool:
+    return set(row) >= MESSAGE and all(isinstance(row[key], str) for key in ("message_id", "message_tree_id"))
+
+
+def _joined(rows: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, files.Row]]:
+    """The tree of messages that follow each other, and those that are below none of its roots."""
+    places: dict[str, str] = {}
+    messages: dict[str, dict[str, Any]] = {}
+    size = 0
+    for place, row in rows:
+        number = row["message_id"]
+        size += len(str(row["text"]))
+        if number in messages or len(messages) == MOST_MESSAGES or size > files.LONGEST_LINE:
+            yield place, BadRow(_("its message_id is there twice, or its tree is too large to be joined"))
+            continue
+        places[number], messages[number] = place, row
+    replies = defaultdict(list)
+    for row in messages.values():
+        replies[row.get("parent_id") or ""].append(row)
+    for root in replies[""]:
+        yield (
+            places[root["message_id"]],
+            {"message_tree_id": root["message_tree_id"], "prompt": _below_root(root, replies, messages)},
+        )
+    yield from ((places[number], row) for number, row in messages.items())
+
+
+def _below_root(
+    root: dict[str, Any], replies: dict[Any, list[dict[str, Any]]], messages: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The root with its replies in it, which are taken out of the messages."""
+    nested = messages.pop(root["message_id"])
+    level = [nested]
+    for _depth in range(MOST_DEPTH):
+        for row in level:
+            row.pop("message_tree_id", None)
+            row["replies"] = [messages.pop(reply["message_id"]) for reply in replies.get(row["message_id"], [])]
+        level = [reply for row in level for reply in row["replies"]]
+    return nested
 
 
 def parse(row: Fields) -> list[ImportedRow | LeftOut]:
+    if "prompt" not in row.values and "parent_id" in row.values:
+        raise LeftOut(_("the message that it replies to isn't in the file, or it is too deep in its tree"))
     if not isinstance(row.values.get("prompt"), dict):
         raise BadRow(_("%(name)s must be an object") % {"name": row.named("prompt")})
     root = row.within("prompt", row.values["prompt"])

@@ -1,7 +1,8 @@
 """Argilla's records: fields that people answered questions about, of version 2 and of version 1 (feedback data sets).
 
-Which field is the prompt and which are the responses is known by their names; what a question is by its values: a list
-is an order, a number a rating, a text where there is no response an ideal one, the name of a field a choice.
+They are nested, or tables as Argilla makes them for `datasets`, whose columns are fields, metadata and answers. Which
+field is the prompt and which are the responses is known by their names; what a question is by its values: a list is an
+order, a number a rating, a text where there is no response an ideal one, the name of a field a choice.
 """
 
 import re
@@ -12,7 +13,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotate.formats.chat_turns import prompt_of, turns_of
+from annotate.formats.files import parsed_json
 from annotate.formats.importers.hone import judged_of, margin_of, origin_of
+from annotate.formats.importers.tools.argilla_tables import is_table, read_annotations
 from annotate.formats.rows import (
     MOST_RESPONSES,
     BadRow,
@@ -33,15 +36,20 @@ NUMBER = re.compile(r"[-_ ](\d{1,3})$", re.ASCII)
 
 
 def recognises(row: dict[str, Any]) -> bool:
-    return isinstance(row.get("fields"), dict) and bool({"responses", "suggestions", "metadata"} & set(row))
+    is_nested = isinstance(row.get("fields"), dict) and bool({"responses", "suggestions", "metadata"} & set(row))
+    return is_nested or ("fields" not in row and is_table(row))
 
 
 def parse(row: Fields) -> ImportedRow | list[ImportedRow | LeftOut]:
     """A judgment for each person who answered; a record without answers is a prompt, or responses to compare."""
-    if not isinstance(row.values.get("fields"), dict):
+    given: Any = row.values.get("responses")
+    if is_flat := "fields" not in row.values:
+        fields, given = row, read_annotations(row)
+    elif isinstance(row.values.get("fields"), dict):
+        fields = row.within("fields", row.values["fields"])
+    else:
         raise BadRow(_("%(name)s must be an object") % {"name": row.named("fields")})
-    fields = row.within("fields", row.values["fields"])
-    names = [name for name in fields.values if isinstance(name, str)]
+    names = [name for name in fields.values if isinstance(name, str) and not (is_flat and name in given)]
     response_names = [name for name in names if RESPONSE.fullmatch(name)]
     prompt_name = next((name for name in PROMPTS if name in names), None)
     if prompt_name is None:
@@ -53,8 +61,7 @@ def parse(row: Fields) -> ImportedRow | list[ImportedRow | LeftOut]:
     row.ignore("status", "_server_id", "external_id", "inserted_at", "updated_at", "dataset_id")
     if row.values.get("suggestions"):
         row.leave("suggestions", _("a model's suggestions, which nobody confirmed"))
-    metadata = row.within("metadata", row.values["metadata"]) if isinstance(row.values.get("metadata"), dict) else None
-    metadata = metadata if metadata is not None else Fields({})
+    metadata = _metadata(row, is_flat=is_flat)
     common = {**origin_of(metadata), "messages": checked_messages(messages)}
     if "opening" in fields:
         common["opening"] = checked_messages(turns_of(fields, "opening"))
@@ -62,7 +69,7 @@ def parse(row: Fields) -> ImportedRow | list[ImportedRow | LeftOut]:
     if common["source"] is None:
         common["source"] = "Argilla"
     common["id"] = common["id"] or row.label("external_id") or row.label("id")
-    submitted = _submitted_values(row)
+    submitted = _submitted_values(row, given)
     if not submitted:
         responses = tuple(ImportedResponse(text=text, **authors[name]) for name, text in texts.items())
         return ImportedRow(**common, responses=responses)
@@ -81,9 +88,19 @@ def _authors(metadata: Fields, names: list[str]) -> dict[str, WrittenBy]:
     return found
 
 
-def _submitted_values(row: Fields) -> dict[str, dict[str, Any]]:
+def _metadata(row: Fields, *, is_flat: bool) -> Fields:
+    """Of a table's row the metadata are columns as the fields are; version 1 has them as a text of JSON."""
+    given = row.values.get("metadata")
+    if is_flat and isinstance(given, str):
+        parsed = parsed_json(given) if given else {}
+        given = parsed if isinstance(parsed, dict) else None
+    if isinstance(given, dict):
+        return row.within("metadata", given)
+    return row if is_flat else Fields({})
+
+
+def _submitted_values(row: Fields, given: Any) -> dict[str, dict[str, Any]]:
     """{who: {question: value}}, of submitted responses alone."""
-    given = row.values.get("responses")
     found: dict[str, dict[str, Any]] = defaultdict(dict)
     if isinstance(given, dict):
         inner = row.within("responses", given)

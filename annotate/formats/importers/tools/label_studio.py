@@ -3,6 +3,9 @@
 Two responses are `answer1` and `answer2`, compared by a Pairwise tag; several are `items`, ordered by a Ranker tag,
 whose buckets named 1, 2, ... are tiers; a single `response` is rated by Rating tags. A prompt alone waits for a
 response: the text of a TextArea is an ideal one.
+
+Exports are JSON, or JSON-MIN and CSV, which have a row for each annotation: the task's data, and under the name of each
+tag what it says.
 """
 
 from typing import Any
@@ -11,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotate.formats.chat_turns import prompt_of
+from annotate.formats.files import parsed_json
 from annotate.formats.importers.hone import judged_of, margin_of, origin_of
 from annotate.formats.rows import (
     MOST_RESPONSES,
@@ -26,6 +30,13 @@ from annotate.formats.rows import (
 NAME, LABEL = "label_studio", gettext_noop("Label Studio tasks")
 RESPONSE_KEYS = ("answer1", "answer2")
 RANKS = {"left": (1, 2), "right": (2, 1)}
+OF_ANNOTATION = {
+    "annotator": "completed_by",
+    "annotation_id": "id",
+    "lead_time": "lead_time",
+    "created_at": "created_at",
+}
+KINDS = {"selected": "pairwise", "ranker": "ranker", "rating": "rating", "text": "textarea"}
 
 
 def recognises(row: dict[str, Any]) -> bool:
@@ -33,18 +44,20 @@ def recognises(row: dict[str, Any]) -> bool:
     if not isinstance(data, dict) or "prompt" not in data:
         return False
     is_task = "data" in row and ("annotations" in row or "items" in data or "response" in data)
-    return is_task or set(RESPONSE_KEYS) <= set(data)
+    return is_task or set(RESPONSE_KEYS) <= set(data) or {"annotator", "annotation_id"} <= set(row)
 
 
 def parse(row: Fields) -> list[ImportedRow | LeftOut]:
     """A judgment an annotation; a task without any is one to rank, or a prompt."""
     data = row.within("data", row.values["data"]) if isinstance(row.values.get("data"), dict) else row
+    flat = _flat_annotation(row) if data is row else None
     common = {**origin_of(data), "messages": prompt_of(data)}
     if common["source"] is None:
         common["source"] = "Label Studio"
     common["id"] = row.label("id") or common["id"]
     responses = _responses(data)
     annotations = row.objects("annotations") if "annotations" in row else []
+    annotations += [flat] if flat is not None else []
     if annotations and responses:
         common |= judged_of(data) | {"margin": margin_of(data, len(responses))}
     if not annotations:
@@ -52,6 +65,36 @@ def parse(row: Fields) -> list[ImportedRow | LeftOut]:
         return [ImportedRow(**common, responses=unjudged)]
     author: WrittenBy = {} if responses else _demonstrator(data)
     return [_judged(annotation, common, responses, number, author) for number, annotation in enumerate(annotations, 1)]
+
+
+def _flat_annotation(row: Fields) -> Fields | None:
+    """The annotation of a row of JSON-MIN or CSV, as JSON has it."""
+    if not {"annotator", "annotation_id"} <= row.values.keys():
+        return None
+    row.ignore(*OF_ANNOTATION, "updated_at")
+    results = []
+    for key, cell in list(row.values.items()):
+        if isinstance(cell, str) and cell.startswith("[{"):
+            # Of a table, whose cells hold JSON.
+            read = parsed_json(f'{{"cell": {cell}}}')
+            row.values[key] = cell = read["cell"] if isinstance(read, dict) else cell
+        said = [_result(key, value) for value in cell] if isinstance(cell, list) else []
+        if said and None not in said:
+            row.ignore(key)
+            results += said
+    if not results and "response" in row and "answer1" not in row.values:
+        # Nothing else was said of it: it is what a TextArea of that name holds.
+        results.append({"type": "textarea", "value": {"text": row.values.pop("response")}})
+    said_of_it = {name: row.values[key] for key, name in OF_ANNOTATION.items() if key in row.values}
+    return row.within("annotations", said_of_it | {"result": results})
+
+
+def _result(tag: str, value: Any) -> dict[str, Any] | None:
+    """What a tag of the row says, as a result of an annotation; None for what is the task's own data."""
+    kind = next((kind for key, kind in KINDS.items() if isinstance(value, dict) and key in value), None)
+    if kind == "textarea" and not isinstance(value["text"], list):
+        return None
+    return None if kind is None else {"type": kind, "from_name": tag, "value": value}
 
 
 def _demonstrator(data: Fields) -> WrittenBy:
