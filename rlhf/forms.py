@@ -15,7 +15,7 @@ from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
 from models_core.contract.errors import BadInput
 from models_core.contract.settings import STAGES, Settings, parse, presets, subjects
-from rlhf.loop import calibration_data
+from rlhf.loop import calibration_data, sampling
 from rlhf.loop.prompts import PromptOrder
 from rlhf.loop.rounds import gates, sampling_mix
 from rlhf.loop.sampling import DEFAULT_PROMPTS
@@ -34,16 +34,11 @@ if TYPE_CHECKING:
 
 PREFIX = "set_"
 FIRST_SETTINGS = (
-    "method",
-    "epochs",
-    "episodes",
-    "batch_size",
-    "learning_rate",
-    "kl_coef",
-    "max_new_tokens",
-    "temperature",
-)
+    "size", "method", "algorithm", "objective", "epochs", "episodes", "batch_size", "samples_per_prompt",
+    "learning_rate", "kl_coef", "beta", "max_new_tokens", "temperature", "best_of", "weight_format",
+)  # fmt: skip
 """Settings that are changed most; the others are folded."""
+SAMPLING_OPTIONS = ("prompts", "samples", "order")
 MOST_PROMPTS = 10_000
 MOST_DIGITS = 18
 """Of a version's key."""
@@ -206,6 +201,8 @@ class RunForm(SettingsForm):
                     "Above 1: as many runs on the same data, an ensemble whose disagreement measures uncertainty."
                 ),
             )
+        if stage == Stage.SAMPLE:
+            self._add_prompts(given)
         if stage == Stage.PRETRAIN:
             self.others.append("corpus")
             self.fields["corpus"] = forms.ChoiceField(
@@ -248,6 +245,15 @@ class RunForm(SettingsForm):
         if clone is not None:
             self._fill_inputs(clone)
 
+    def _add_prompts(self, given: dict[str, Any]) -> None:
+        """Which prompts are sampled, and how many responses to each."""
+        self.others += ["prompts", "samples", "order"]
+        self.fields |= SampleForm().fields
+        self.initial.update({"samples": self.project.responses_per_task, "order": PromptOrder.LEAST_COMPARED})
+        self.fields["order"] = forms.ChoiceField(label=_("Which prompts"), choices=PromptOrder.choices)
+        if "seed" not in given:  # the same seed would give the same responses
+            self.initial[f"{PREFIX}seed"] = sampling.next_seed(self.project)
+
     def _add_origin(self, *, preset: str, clone: TrainingRun | None) -> None:
         """Hidden fields: with them the form is stored with its origin, and compared with it on the way."""
         hidden: dict[str, Any] = {"required": False, "widget": forms.HiddenInput}
@@ -263,6 +269,7 @@ class RunForm(SettingsForm):
         ensemble = [item.version_id for item in run.run_inputs.all() if item.role == RunInput.Role.ENSEMBLE]
         self.initial.update({**versions, RunInput.Role.ENSEMBLE: ensemble})
         self.initial.update({name: run.options.get(name, "") for name in ("corpus", "ptx")})
+        self.initial.update({name: run.options[name] for name in SAMPLING_OPTIONS if name in run.options})
         # One that isn't built yet, or failed, can't be chosen: the clone asks for a new one, as the difference says.
         if run.snapshot is not None and run.snapshot.state == Snapshot.State.READY:
             self.initial.update({"snapshot": run.snapshot_id, "aggregation": run.snapshot.aggregation})
@@ -273,6 +280,8 @@ class RunForm(SettingsForm):
             default = launch.default_input(project, stage, role)
         except Refused:
             return _("None yet: train one first")
+        if default is None and stage == Stage.SAMPLE:
+            return _("The reward model in use, where best_of is above 1")
         if default is None:
             return _("The initial model") if role == RunInput.Role.REFERENCE else _("None: a new model")
         return _("%(model)s (default)") % {"model": default.label}
@@ -333,8 +342,13 @@ class RunForm(SettingsForm):
     def _ensemble(self) -> list[ModelVersion]:
         return list(self.cleaned_data.get(RunInput.Role.ENSEMBLE) or ())
 
-    def _options(self) -> dict[str, str]:
-        return {name: value for name in ("corpus", "ptx") if (value := self.cleaned_data.get(name))}
+    def _options(self) -> dict[str, Any]:
+        """As the run keeps them: the usual order of prompts by being absent."""
+        names = ("corpus", "ptx", *SAMPLING_OPTIONS)
+        found = {name: value for name in names if (value := self.cleaned_data.get(name))}
+        if found.get("order") == PromptOrder.LEAST_COMPARED:
+            del found["order"]
+        return found
 
     def _value(self, name: str) -> Any:
         """Of a field that holds a model: the valid one of a bound form, the first one of another."""
@@ -365,7 +379,7 @@ class RunForm(SettingsForm):
         return {
             "project": self.project,
             "by": by,
-            "config": self.config(),
+            "config": self.config() | self._seed(),
             "inputs": self._chosen(),
             "snapshot": self.cleaned_data.get("snapshot"),
             "aggregation": self._aggregation(),
@@ -373,6 +387,10 @@ class RunForm(SettingsForm):
                 preset=self.cleaned_data.get("preset") or "", cloned_from=self.cleaned_data.get("cloned_from")
             ),
         }
+
+    def _seed(self) -> dict[str, Any]:
+        """Of sampling: 0 is one that somebody chose, where no seed at all would be the next one."""
+        return {"seed": self.cleaned_data[f"{PREFIX}seed"]} if self.stage == Stage.SAMPLE else {}
 
 
 def _same(names: list[str]) -> list[tuple[str, str]]:

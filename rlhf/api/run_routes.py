@@ -64,6 +64,9 @@ class RunIn(Schema):
     aggregation: str = Field("", max_length=9)
     corpus: str = Field("", max_length=200)
     ptx: str = Field("", max_length=200)
+    prompts: int | None = Field(None, ge=1, le=10_000, description="For `sample`: number of prompts.")
+    samples: int | None = Field(None, ge=1, le=100, description="For `sample`: responses to each prompt.")
+    order: str = Field("", max_length=14, description="For `sample`: least_compared, newest or random.")
 
 
 class MetricOut(Schema):
@@ -92,7 +95,8 @@ def list_runs(request: ApiRequest, wanted: Query[RunQuery]) -> dict[str, Any]:
 @idempotent(atomic=True)
 def start_run(request: ApiRequest, data: RunIn) -> Status:
     """It waits in the queue; `GET …/runs/{id}` follows it."""
-    given: dict[str, Any] = {name: getattr(data, name) for name in ("stage", "config", "aggregation", "corpus", "ptx")}
+    names = ("stage", "config", "aggregation", "corpus", "ptx", "prompts", "samples", "order")
+    given: dict[str, Any] = {name: getattr(data, name) for name in names}
     inputs = {role.value: access.load(request, ModelVersion, pk=number) for role, number in data.inputs.items()}
     if data.snapshot is not None:
         api_tokens.require_scope(request.auth, Capability.EXPORT)

@@ -1,7 +1,7 @@
 """Sampling: responses of a model become comparisons in the labeling queue."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.utils import timezone
@@ -13,10 +13,11 @@ from annotate.data.stored_messages import StoredMessage, refusal
 from annotate.errors import Refused
 from annotate.labeling import queue
 from annotate.models import Author, Project, Prompt, Response, ResponseRequest, User
+from models_core.contract.settings import SampleConfig
 from rlhf.loop import prompts, versions
 from rlhf.models import Iteration, LoopSettings, ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs import runs
-from rlhf.runs.runs import Lease
+from rlhf.runs.runs import Lease, Origin
 
 PROMPTS_A_TRANSACTION = 20
 DEFAULT_PROMPTS = 64
@@ -33,11 +34,15 @@ def start(
     samples: int | None = None,
     config: Mapping[str, Any] | None = None,
     order: str = prompts.PromptOrder.LEAST_COMPARED,
+    reward: ModelVersion | None = None,
+    ensemble: Sequence[ModelVersion] = (),
     iteration: Iteration | None = None,
+    origin: Origin | None = None,
 ) -> TrainingRun:
     """Queue a run that samples K responses of the active policy (or `version`) to each of the next prompts.
 
-    `order` says which prompts are next.
+    `order` says which prompts are next. With best_of above 1 `reward` chooses (by default the one in use), with
+    the others of its `ensemble`.
 
     Raises Refused for settings out of range and for a reward model, which generates nothing.
     """
@@ -54,19 +59,34 @@ def start(
         raise Refused(_("Choose at least one prompt."), status=400)
     if iteration is None:
         runs.refuse_too_many(project)
+    config = {"seed": next_seed(project)} | dict(config or {})
+    if reward is None and runs.checked_settings(SampleConfig, config).best_of > 1:
+        reward = versions.latest_reward(project)
+        if reward is None:
+            raise refusal("no_reward_model", status=400, project=project.name)
+    inputs: dict[str, ModelVersion] = {RunInput.Role.MODEL: version}
+    if reward is not None:
+        inputs[RunInput.Role.REWARD] = reward
     return runs.enqueue(
         project=project,
         stage=Stage.SAMPLE,
-        config={"seed": _next_seed(project)} | dict(config or {}),
+        config=config,
         options={"samples": samples, "prompts": prompt_count}
         | ({} if order == prompts.PromptOrder.LEAST_COMPARED else {"order": str(order)}),
-        inputs={RunInput.Role.MODEL: version},
+        inputs=inputs,
+        ensemble=ensemble,
         iteration=iteration,
         by=by,
+        origin=origin,
     )
 
 
-def _next_seed(project: Project) -> int:
+def can_be_cloned(run: TrainingRun) -> bool:
+    """Whether it was started for the next prompts, and not for what somebody asked for or an evaluation."""
+    return "prompts" in run.options
+
+
+def next_seed(project: Project) -> int:
     """A new seed for each run: sampling the same policy again must give new responses."""
     return project.training_runs.filter(stage=Stage.SAMPLE).count()
 
@@ -103,7 +123,7 @@ def _enqueue(project_id: int, samples: int, taken: list[int], *, queue: str) -> 
     return runs.enqueue(
         project=project,
         stage=Stage.SAMPLE,
-        config={"seed": _next_seed(project)} | mix,
+        config={"seed": next_seed(project)} | mix,
         options={"samples": samples, "requests": taken},
         inputs={RunInput.Role.MODEL: versions.active_policy(project)},
         by=None,

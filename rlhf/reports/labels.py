@@ -39,6 +39,7 @@ OPTIONS = {
     "sha256": gettext_noop("SHA-256"),
     "ptx": gettext_noop("pretraining text of PPO-ptx"),
     "samples": gettext_noop("responses per prompt"),
+    "order": gettext_noop("order of prompts"),
     "requests": gettext_noop("requests"),
     "model": gettext_noop("model"),
     "kind": gettext_noop("kind"),

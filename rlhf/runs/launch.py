@@ -10,7 +10,8 @@ from annotate.data import snapshots
 from annotate.errors import Refused
 from annotate.models import Project, Snapshot, User
 from models_core.contract.settings import settings_of
-from rlhf.loop import versions
+from rlhf.loop import sampling, versions
+from rlhf.loop.prompts import PromptOrder
 from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs import runs
 from rlhf.runs.planning import measurements
@@ -35,6 +36,9 @@ def start(
     aggregation: str = "",
     corpus: str = "",
     ptx: str = "",
+    prompts: int | None = None,
+    samples: int | None = None,
+    order: str = "",
     origin: Origin | None = None,
     measures: bool = False,
 ) -> TrainingRun:
@@ -45,6 +49,7 @@ def start(
     ensemble: further reward models, which score together with the one among the inputs.
     corpus: for pretraining, a file below HONE_DATA/corpora; without one the texts of the project are the corpus.
     ptx: for PPO, the pretraining text of PPO-ptx: such a file, or PROJECT_TEXTS; without one there is no such loss.
+    prompts, samples, order: for sampling, how many prompts, responses to each, and which prompts (PromptOrder).
     Raises Refused where there is no default, for inputs of the wrong kind, and beyond the limits of the project or of
     the workers' machine.
     """
@@ -66,6 +71,7 @@ def start(
     _check_ensemble(others, stage=stage)
     options = {name: value for name, value in (("corpus", corpus), ("ptx", ptx)) if value}
     _check_texts(options, stage=stage)
+    chosen_prompts = _chosen_prompts(stage, prompts=prompts, samples=samples, order=order)
     kind = STAGE_SPECS[stage].snapshot
     _check_aggregation(aggregation, kind=kind, snapshot=snapshot)
     if stage == Stage.PPO:
@@ -82,6 +88,17 @@ def start(
             options=options,
         )
     runs.checked_settings(settings_of(stage), config)
+    if stage == Stage.SAMPLE:
+        return sampling.start(
+            project=project,
+            by=by,
+            version=chosen[Role.MODEL],
+            reward=chosen.get(Role.REWARD),
+            ensemble=others,
+            config=config,
+            origin=origin,
+            **chosen_prompts,
+        )
     measurements.refuse_too_large(stage=stage, config=config, models=[*chosen.values(), *others])
     with transaction.atomic():  # a run that is refused leaves no snapshot behind
         if kind and snapshot is None:
@@ -178,6 +195,23 @@ def default_input(project: Project, stage: str, role: str) -> ModelVersion | Non
     """The version that one input has unless another one is given. Raises Refused where it is missing."""
     (default,) = (item.default for item in STAGE_SPECS[stage].inputs if item.role == role)
     return default(project, versions.active_policy(project))
+
+
+def can_be_cloned(run: TrainingRun) -> bool:
+    return run.stage in LAUNCHABLE and (run.stage != Stage.SAMPLE or sampling.can_be_cloned(run))
+
+
+def _chosen_prompts(stage: str, **given: Any) -> dict[str, Any]:
+    """What `sampling.start` takes of it. Raises Refused for other stages, and for an order that there isn't."""
+    found = {name: value for name, value in given.items() if value}
+    if found and stage != Stage.SAMPLE:
+        raise Refused(_("Numbers of prompts and responses are for sampling."), status=400)
+    if "order" in found and found["order"] not in PromptOrder.values:
+        raise Refused(_("There is no such order of prompts."), status=400)
+    if given["prompts"] is not None:
+        found["prompt_count"] = given["prompts"]
+        found.pop("prompts", None)
+    return found
 
 
 def _check_texts(options: Mapping[str, str], *, stage: str) -> None:

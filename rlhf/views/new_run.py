@@ -15,7 +15,7 @@ from models_core.contract.settings import parse, presets, settings_of
 from rlhf.forms import RunForm
 from rlhf.models import ModelVersion, TrainingRun
 from rlhf.reports import run_table
-from rlhf.runs import estimates
+from rlhf.runs import estimates, launch
 from rlhf.runs.planning import differences, durations, measurements
 from rlhf.runs.queues import workers
 from rlhf.runs.runs import training_queue
@@ -82,6 +82,8 @@ def _source(request: ProjectRequest, stage: str) -> TrainingRun | None:
     found = access.load(request, TrainingRun, pk=int(number))
     if found.stage != stage:
         raise Http404(_("This run is of another stage."))
+    if not launch.can_be_cloned(found):
+        raise Http404(_("This run responds to what somebody asked for, and can’t be cloned."))
     return found
 
 

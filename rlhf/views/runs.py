@@ -14,12 +14,13 @@ from annotate.errors import Refused
 from annotate.models import Project, User
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.rendering.csv_tables import csv_stream
+from rlhf.loop.rounds import forecast
 from rlhf.models import Stage, TrainingRun
 from rlhf.reports import curves, labels, run_table, stop_reasons, stored
 from rlhf.reports.page import verdict_of
 from rlhf.reports.run_table import RunFilters, RunTable
 from rlhf.reports.sample_comparison import compare_samples
-from rlhf.runs import runs
+from rlhf.runs import launch, runs
 from rlhf.runs.planning import provenance
 from rlhf.runs.queues import waiting_order, workers
 from rlhf.runs.stages.registry import LAUNCHABLE
@@ -121,6 +122,8 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
         "has_report_file": found.stage == Stage.BENCHMARK and stored.has_file(found),
         "verdict": verdict_of(report) if (report := stored.load(found)) else None,
     }
+    if found.status == TrainingRun.Status.RUNNING:
+        context["ends"] = forecast.in_words(forecast.seconds_left(found))
     context["place"], context["in_queue"] = waiting_order.position(found)
     if request.headers.get("HX-Target") == "chart-grid":
         context["charts"] = charts_page(request, overlaid(request, found))
@@ -128,7 +131,7 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
     template = _fragment(request, "rlhf/run.html", "live")
     if template == "rlhf/run.html":
         context["charts"] = charts_page(request, overlaid(request, found))
-        context |= {"origin": provenance.of(found), "can_be_cloned": found.stage in LAUNCHABLE}
+        context |= {"origin": provenance.of(found), "can_be_cloned": launch.can_be_cloned(found)}
         context |= {"samples": compare_samples(found), "has_plot": run_artefacts.shown(found).reward_kl_plot.is_file()}
     return render(request, template, context)
 

@@ -46,7 +46,8 @@ def workers_page(request: HttpRequest) -> HttpResponse:
         "priorities": TrainingRun.Priority.choices,
         "refusal": refusal,
     }
-    return render(request, "rlhf/workers.html", context, status=refusal.status or 400 if refusal else 200)
+    template = "rlhf/workers.html#workers" if request.headers.get("HX-Target") == "workers" else "rlhf/workers.html"
+    return render(request, template, context, status=refusal.status or 400 if refusal else 200)
 
 
 def _change(request: HttpRequest, user: User) -> None:

@@ -93,10 +93,10 @@ class SampleConfig(GenerationSettings):
     )
     reward_objective: str = reward_objective_setting()
     reward_std_coef: float = reward_std_coef_setting()
-    served_model: str = served_model_setting()
-    server_requests: int = server_requests_setting()
-    server_timeout: float = server_timeout_setting()
-    server_retries: int = server_retries_setting()
+    served_model: str = served_model_setting(on_pages=False)
+    server_requests: int = server_requests_setting(on_pages=False)
+    server_timeout: float = server_timeout_setting(on_pages=False)
+    server_retries: int = server_retries_setting(on_pages=False)
     server_logprobs: bool = setting(
-        True, "Request log-probabilities from the server; disable it for servers that refuse."
+        True, "Request log-probabilities from the server; disable it for servers that refuse.", on_pages=False
     )

@@ -35,6 +35,8 @@ _FULL_ONE_GPU = {**_ONE_GPU, "method": "full"}
 _GPUS = {**_ONE_GPU, "processes": 4, "parallel": "fsdp"}
 _FULL_GPUS = {**_GPUS, "method": "full"}
 _TRAINED_ON_ROWS = ("sft", "reward", "dpo")
+_FEW_RESPONSES = "Few responses at once, and short prompts: fits 8 GB of memory with a small model."
+_MANY_RESPONSES = "Many responses at once, and long ones, to keep a GPU busy."
 
 PRESETS: dict[str, Preset] = {
     "instructgpt": Preset(
@@ -66,7 +68,9 @@ PRESETS: dict[str, Preset] = {
                 "method": "lora", "episodes": 64, "batch_size": 16, "max_length": 256, "max_new_tokens": 32,
                 "eval_prompts": 16,
             },
+            "distil": {"method": "lora", "epochs": 1, "max_length": 256, "max_new_tokens": 32},
             "evaluate": {"max_new_tokens": 32, "max_length": 256, "batch_size": 16},
+            "sample": {"max_new_tokens": 32, "max_length": 256, "batch_size": 16},
         },
     ),
     "laptop": Preset(
@@ -75,9 +79,14 @@ PRESETS: dict[str, Preset] = {
         settings={
             **dict.fromkeys(_TRAINED_ON_ROWS, _LAPTOP),
             "ppo": {**_LAPTOP, "batch_size": 32, "episodes": 512},
+            "distil": {**_LAPTOP, "max_new_tokens": 128},
             "evaluate": {"batch_size": 16, "max_length": 512, "max_tokens_per_forward": 1024},
+            "sample": {"batch_size": 16, "max_length": 512, "weight_format": "int8"},
         },
-        help_of={"evaluate": "Few responses at once, and short prompts: fits 8 GB of memory with a small model."},
+        help_of={
+            "evaluate": _FEW_RESPONSES,
+            "sample": "Weights in int8, few responses at once, and short prompts: fits 8 GB of memory.",
+        },
     ),
     "one_gpu": Preset(
         title="One GPU",
@@ -86,11 +95,14 @@ PRESETS: dict[str, Preset] = {
             "pretrain": {**_ONE_GPU, "size": "100m", "max_length": 1024, "batch_size": 64, "vocab_size": 16_384},
             **dict.fromkeys(_TRAINED_ON_ROWS, _FULL_ONE_GPU),
             "ppo": {**_ONE_GPU, "method": "full", "batch_size": 128, "minibatches": 4, "max_new_tokens": 256},
+            "distil": {**_FULL_ONE_GPU, "max_new_tokens": 256},
             "evaluate": {"batch_size": 256, "max_new_tokens": 256, "max_tokens_per_forward": 32_768},
+            "sample": {"batch_size": 256, "max_new_tokens": 512},
         },
         help_of={
             "pretrain": "A model of 100 million parameters, and forward passes long enough to keep a GPU busy.",
-            "evaluate": "Many responses at once, and long ones, to keep a GPU busy.",
+            "evaluate": _MANY_RESPONSES,
+            "sample": _MANY_RESPONSES,
         },
     ),
     "several_gpus": Preset(
@@ -100,6 +112,7 @@ PRESETS: dict[str, Preset] = {
             "pretrain": {**_GPUS, "size": "100m", "max_length": 1024, "batch_size": 256, "vocab_size": 16_384},
             **dict.fromkeys(_TRAINED_ON_ROWS, _FULL_GPUS),
             "ppo": {**_FULL_GPUS, "batch_size": 512, "minibatches": 8, "max_new_tokens": 256},
+            "distil": {**_FULL_GPUS, "objective": "responses", "max_new_tokens": 256},
         },
     ),
 }  # fmt: skip

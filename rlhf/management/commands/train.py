@@ -11,6 +11,8 @@ from annotate.models import Project, Snapshot
 from models_core.contract.errors import BadInput
 from models_core.contract.settings import presets
 from rlhf.loop import versions
+from rlhf.loop.prompts import PromptOrder
+from rlhf.loop.sampling import DEFAULT_PROMPTS
 from rlhf.management import arguments
 from rlhf.models import ModelVersion, RunInput, Stage, TrainingRun
 from rlhf.runs import launch, waiting
@@ -18,6 +20,7 @@ from rlhf.runs.runs import Origin
 from rlhf.runs.stages import pretrain
 from rlhf.runs.stages.registry import LAUNCHABLE
 
+OPTIONS = ("corpus", "ptx", "prompts", "samples", "order")
 PRIORITIES = {priority.name.lower(): priority.value for priority in TrainingRun.Priority}
 
 
@@ -31,7 +34,8 @@ class Command(BaseCommand):
         parser.add_argument("--model", help="initial model (policy-3, or a catalogue name, folder or Hub id)")
         parser.add_argument("--reference", help="for ppo and dpo: the reference model of the KL penalty")
         parser.add_argument(
-            "--reward", help="for ppo and evaluate: the reward model (reward-2), or several, separated by commas"
+            "--reward",
+            help="for ppo, evaluate and sample: the reward model (reward-2), or several, separated by commas",
         )
         parser.add_argument("--teacher", help="for distil: the model that --model, the student, learns from")
         parser.add_argument("--against", help="for evaluate: the opponent")
@@ -60,6 +64,9 @@ class Command(BaseCommand):
             help=f"for ppo: text for PPO-ptx, a file in HONE_DATA/{pretrain.FOLDER}, or {pretrain.PROJECT_TEXTS} for "
             "the project's train prompts and demonstrations",
         )
+        parser.add_argument("--prompts", type=int, help=f"for sample: number of prompts ({DEFAULT_PROMPTS})")
+        parser.add_argument("--samples", type=int, help="for sample: responses per prompt; the project's K by default")
+        parser.add_argument("--order", choices=PromptOrder.values, default="", help="for sample: which prompts")
         start_with = parser.add_mutually_exclusive_group()
         start_with.add_argument(
             "--preset", choices=[*presets.PRESETS], default="", help="settings to begin with; --set changes them"
@@ -93,7 +100,7 @@ class Command(BaseCommand):
             "measures": options["measure"],
             "origin": Origin(preset=options["preset"], cloned_from=source, priority=PRIORITIES[options["priority"]]),
         }
-        texts = {name: options[name] or (source.options.get(name, "") if source else "") for name in ("corpus", "ptx")}
+        texts = {name: options[name] or (source.options.get(name, "") if source else "") for name in OPTIONS}
         roles = [role for role in ("model", "reference", "teacher", "against") if options[role]]
         try:
             inputs: dict[str, ModelVersion] = {role: arguments.version(project, options[role]) for role in roles}
@@ -132,6 +139,8 @@ class Command(BaseCommand):
             raise CommandError(f"There is no run {options['clone']} in {project.name}.")
         if found.stage != options["stage"]:
             raise CommandError(f"Run {found.pk} is of the stage {found.stage}, not {options['stage']}.")
+        if not launch.can_be_cloned(found):
+            raise CommandError(f"Run {found.pk} responds to what somebody asked for, and can't be cloned.")
         return found
 
     @staticmethod

@@ -1,15 +1,18 @@
-"""Sampling: responses of a model, as comparisons for the queue or for the requests of labelers."""
+"""Sampling: responses of a model, as comparisons for the queue or for the requests of labelers.
+
+A reward model chooses among candidates where best_of is above 1.
+"""
 
 import json
 from typing import Any
 
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_lazy, gettext_noop
 
 from rlhf.loop import prompts, sampling
 from rlhf.models import Stage, TrainingRun
 from rlhf.runs.execution.run_files import RunFiles
 from rlhf.runs.runs import Lease
-from rlhf.runs.stages.spec import Heartbeat, Role, StageData, StageInput, StageSpec, reference_of_policy
+from rlhf.runs.stages.spec import Heartbeat, Role, StageData, StageInput, StageSpec, active_policy, none
 
 
 def data(run: TrainingRun, files: RunFiles, heartbeat: Heartbeat) -> StageData:
@@ -31,8 +34,12 @@ def collect(run: TrainingRun, lease: Lease, files: RunFiles) -> dict[str, Any]:
 
 SPEC = StageSpec(
     stage=Stage.SAMPLE,
+    title=gettext_lazy("Sample responses"),
     activity=gettext_noop("generating responses"),
-    inputs=(StageInput(role=Role.MODEL, default=reference_of_policy),),
+    inputs=(
+        StageInput(role=Role.MODEL, default=active_policy),
+        StageInput(role=Role.REWARD, default=none, is_required=False),
+    ),
     data=data,
     flags=flags,
     output="responses.jsonl",

@@ -1,11 +1,14 @@
 """Pages of training, models and the loop: who may open them, and what their buttons do."""
 
+from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from annotate.data.stored_messages import StoredMessage
 from annotate.errors import Refused
@@ -265,6 +268,56 @@ def test_sample_by_button(cast: Cast, base: ModelVersion) -> None:
     assert TrainingRun.objects.count() == 1
 
 
+def test_sample_by_the_form_of_a_run_with_all_settings(cast: Cast, base: ModelVersion, reward: ModelVersion) -> None:
+    """Its seed is the next one, so that the same prompts get new responses; a clone begins with the same one."""
+    launch.start(project=cast.project, stage="sample", by=None, config={})
+    sent = RunForm(project=cast.project, stage="sample", preset="quick_try").sent_as_it_is().data.dict()
+    assert (sent["set_seed"], sent["samples"], sent["prompts"]) == ("1", "4", "64")
+    client = as_user("manager", cast)
+    changed = {"prompts": "3", "order": "random", "reward": str(reward.pk), "set_best_of": "2"}
+    reply = client.post(url(cast, "new_run", "sample"), sent | changed)
+    run = TrainingRun.objects.latest("pk")
+    assert reply.headers["Location"] == url(cast, "run", run.pk)
+    assert run.options == {"samples": 4, "prompts": 3, "order": "random"}
+    settings = {"seed": 1, "best_of": 2, "max_new_tokens": 32, "max_length": 256, "batch_size": 16}
+    assert (run.preset, run.config) == ("quick_try", settings)
+    assert {item.role: item.version for item in run.run_inputs.all()} == {"model": base, "reward": reward}
+    page = client.get(url(cast, "new_run", "sample") + f"?clone={run.pk}").content.decode()
+    assert "None yet: this would be the same run again." in page
+    assert f"?clone={run.pk}" in client.get(url(cast, "run", run.pk)).content.decode()
+    live = runs.enqueue(
+        project=cast.project, stage="sample", config={}, options={"requests": [1]}, inputs={"model": base}, by=None
+    )
+    assert client.get(url(cast, "new_run", "sample") + f"?clone={live.pk}").status_code == 404
+    assert "?clone=" not in client.get(url(cast, "run", live.pk)).content.decode()
+
+
+def test_candidates_are_chosen_from_by_the_reward_model_in_use(cast: Cast, base: ModelVersion) -> None:
+    start = {"project": cast.project, "stage": "sample", "by": None}
+    with pytest.raises(Refused, match="has no reward model yet"):
+        launch.start(config={"best_of": 2}, **start)
+    with pytest.raises(Refused, match="no such order of prompts"):
+        launch.start(config={}, order="oldest", **start)
+    with pytest.raises(Refused, match="are for sampling"):
+        launch.start(config={}, prompts=4, **(start | {"stage": "sft"}))
+    model = ModelVersion.objects.create(project=cast.project, kind="reward", number=1, folder="runs/1/run/model")
+    call_command("train", "kindness", "sample", "--prompts", "7", "--set", "best_of=2", stdout=StringIO())
+    run = TrainingRun.objects.get()
+    assert (run.options["prompts"], run.run_inputs.get(role="reward").version) == (7, model)
+    other = ModelVersion.objects.create(project=cast.project, kind="reward", number=2, folder="runs/2/run/model")
+    ensemble = launch.start(config={"best_of": 2}, inputs={"reward": model}, ensemble=[other], **start)
+    assert ensemble.run_inputs.get(role="ensemble").version == other
+
+
+def test_a_running_run_says_when_it_ends(cast: Cast, queued: Any) -> None:
+    run = queued()
+    assert runs.claim(run_id=run.pk, worker="w") is not None
+    client = as_user("manager", cast)
+    assert "Expected to end" not in client.get(url(cast, "run", run.pk)).content.decode()
+    TrainingRun.objects.update(progress=0.25, started_at=timezone.now() - timedelta(minutes=10))
+    assert "Expected to end in about 30 minutes." in client.get(url(cast, "run", run.pk)).content.decode()
+
+
 def test_rounds_are_started_once_and_cancelled(cast: Cast, base: ModelVersion) -> None:
     client = as_user("manager", cast)
     said = client.post(url(cast, "start_loop"), {"rounds": 1}, follow=True).content.decode()
@@ -322,11 +375,11 @@ def test_labeler_weights_that_cannot_be_read_are_refused_where_they_are_entered(
 def test_the_command_names_the_stages_that_there_are(cast: Cast, base: ModelVersion) -> None:
     with pytest.raises(CommandError) as caught:
         call_command("train", cast.project.slug, "nostage")
-    assert "'nostage' (choose from 'pretrain', 'sft', 'reward', 'ppo', 'dpo', 'distil', 'evaluate')" in str(
+    assert "'nostage' (choose from 'pretrain', 'sft', 'reward', 'ppo', 'dpo', 'distil', 'evaluate', 'sample')" in str(
         caught.value
     )
     with pytest.raises(
-        Refused, match="no stage 'score' to start; there are pretrain, sft, reward, ppo, dpo, distil, evaluate"
+        Refused, match="no stage 'score' to start; there are pretrain, sft, reward, ppo, dpo, distil, evaluate, sample"
     ):
         launch.start(project=cast.project, stage=Stage.SCORE, by=None, config={})
 
