@@ -82,27 +82,31 @@ def _campaign(site: Site, chosen: argparse.Namespace, seed: int) -> int:
         time.sleep(chance.uniform(*GAP_SECONDS))
         kind = chance.choice(drawn)
         at = time.monotonic() - began
+        site.revive()  # before the next fault could hide that it has ended
         if kind.act(site, chance):
             done[kind.name] += 1
             count = len(work.acknowledged)
             print(f"{at:7.1f} s  {done.total():>4}  {kind.name}  ({count} judgments acknowledged)", flush=True)
+    site.revive()
     connection.close()  # the server may have been killed since it was opened
     idle = work.await_everybody(RECOVERY_SECONDS)
     work.end()
     unfinished = promises.await_end()
+    site.revive()
     seconds = time.monotonic() - began
     leftovers = site.stop()
     broken = {
         **promises.broken(work.acknowledged),
         **unfinished,
         "labelers who could not work again": idle,
+        "supervisors that ended by themselves": len(site.ended_by_itself),
         "processes that outlived their supervisor": len(leftovers),
     }
     print("\n".join(work.times.table()))
     print("\n".join(f"{name:<45}{times:>6}" for name, times in sorted(done.items())))
     counts = promises.counts()
     print("\n".join(f"{name}: {count}" for name, count in counts.items()))
-    print("\n".join(promises.failures()[:40]))
+    print("\n".join([*promises.failures()[:40], *site.ended_by_itself]))
     print("\n".join([f"{len(work.refused)} submits refused", *work.refused[:10]]))
     print("\n".join(f"{name}: {count}{' BROKEN' if count else ''}" for name, count in broken.items()))
     found = {

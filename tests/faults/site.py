@@ -28,6 +28,8 @@ class Site:
 
     def __init__(self, folder: Path, *, port: int, database: Database | None) -> None:
         self.port, self.database = port, database
+        self.ended_by_itself: list[str] = []
+        """How the supervisor ended each time that nobody killed it: its exit status and its last words."""
         self.data = folder / "data"
         self.data.mkdir(parents=True)
         mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "hone-faults", str(self.data)]
@@ -43,6 +45,14 @@ class Site:
 
     def await_up(self) -> None:
         self.service.await_up()
+
+    def revive(self) -> None:
+        """Start Hone again where its supervisor has ended, and keep how: no fault may end it but one that kills it."""
+        if self.service.process.poll() is None:
+            return
+        last = self.service.said.read_text(errors="replace")[-500:]
+        self.ended_by_itself.append(f"exit status {self.service.process.returncode}: {last}")
+        self.restart()
 
     def restart(self) -> None:
         """After the supervisor was killed, as an operator or systemd does."""

@@ -1,9 +1,13 @@
 """The faults command: a short run breaks no promise, and a broken promise is counted."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import uuid
+from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -11,7 +15,9 @@ from annotate.models import JudgmentRevision
 from tests.conftest import ROOT
 from tests.factories.cast import Cast, cast
 from tests.faults import promises
+from tests.faults.site import Site
 from tests.faults.work import FilledIn
+from tests.harness.ports import free_port
 from tests.rlhf.conftest import make_judgments
 
 __all__ = ["cast"]
@@ -27,7 +33,27 @@ def test_a_short_run_breaks_no_promise() -> None:
     assert sum(found["faults"].values()) == 3
     assert found["acknowledged"] > 10
     assert set(found["broken"].values()) == {0}
-    assert len(found["broken"]) >= 18
+    assert len(found["broken"]) >= 20
+
+
+@pytest.mark.long
+def test_a_supervisor_that_ends_by_itself_is_counted_and_started_again(tmp_path: Path) -> None:
+    with mock.patch.dict(os.environ):  # the site sets variables for its own process, too
+        site = Site(tmp_path, port=free_port(), database=None)
+        try:
+            site.await_up()
+            site.revive()
+            assert site.ended_by_itself == []
+            first = site.service.process
+            first.send_signal(signal.SIGTERM)
+            first.wait(60)
+            site.revive()
+            assert len(site.ended_by_itself) == 1
+            assert site.service.process.pid != first.pid
+            assert site.service.process.poll() is None
+        finally:
+            site.stop()
+            site.unmount()
 
 
 @pytest.mark.django_db(transaction=True)
