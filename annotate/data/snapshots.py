@@ -31,7 +31,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotate import signals
-from annotate.artefacts import folders
+from annotate.artefacts import folders, local_folders
 from annotate.data import snapshot_aggregation, stored_messages
 from annotate.data.pacing import no_garbage_collection
 from annotate.data.sharing.redaction import Redactor, redacted
@@ -281,7 +281,7 @@ def root() -> Path:
     return Path(settings.HONE_DATA) / FOLDER
 
 
-def folder_of(snapshot: Snapshot, *, heartbeat: Callable[[], None] = folders.silent) -> Path:
+def folder_of(snapshot: Snapshot, *, heartbeat: Callable[[], None] = local_folders.silent) -> Path:
     """Where a ready snapshot's files are, fetched from the storage if need be. Raises StorageFault."""
     return folders.ensure(snapshot.folder, heartbeat=heartbeat)
 

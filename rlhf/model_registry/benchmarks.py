@@ -17,7 +17,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from annotate.artefacts import folders
+from annotate.artefacts import local_folders
 from annotate.artefacts.bucket import StorageFault
 from annotate.data import uploads
 from annotate.errors import Refused
@@ -228,6 +228,6 @@ def _remove_what_no_run_has(kept: KeptFile) -> None:
 def publish(run: TrainingRun) -> None:
     """Let workers of other hosts have the file."""
     try:
-        run_artefacts.publish_inputs(RunFiles(run), heartbeat=folders.silent)
+        run_artefacts.publish_inputs(RunFiles(run), heartbeat=local_folders.silent)
     except (StorageFault, OSError) as error:  # a worker of this host needs none, and publishes it too
         log.warning("The file of run %s could not be published: %s", run.pk, error)

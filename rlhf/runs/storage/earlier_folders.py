@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from annotate.artefacts import folders
+from annotate.artefacts import folders, local_folders
 from annotate.artefacts.bucket import Heartbeat
 from annotate.models import Snapshot
 from rlhf.models import ModelVersion, TrainingRun
@@ -45,7 +45,7 @@ def unpublished() -> Iterator[EarlierFolder]:
             yield each
 
 
-def publish(folder: EarlierFolder, *, heartbeat: Heartbeat = folders.silent) -> bool:
+def publish(folder: EarlierFolder, *, heartbeat: Heartbeat = local_folders.silent) -> bool:
     """False where the folder is gone: a checkpoint that its training replaced. Raises StorageFault."""
     try:
         folders.publish(folder.name, without=folder.without, heartbeat=heartbeat, owner=folder.owner)

@@ -19,9 +19,9 @@ from pathlib import Path, PurePosixPath
 
 from django.conf import settings
 
-from annotate.artefacts import folders
+from annotate.artefacts import folders, local_folders
 from annotate.artefacts.bucket import Heartbeat, StorageFault
-from annotate.artefacts.folders import Hashes
+from annotate.artefacts.uploads import Hashes
 from annotate.errors import Refused
 from rlhf.models import ModelVersion, TrainingRun
 from rlhf.runs.execution.run_files import CHECKPOINT_NAME, RunFiles
@@ -111,7 +111,7 @@ class Progress:
             self._thread.join(timeout=1.0)
             heartbeat()
 
-    def publish(self, *, heartbeat: Heartbeat = folders.silent) -> None:
+    def publish(self, *, heartbeat: Heartbeat = local_folders.silent) -> None:
         """A fault is for the log: the run goes on."""
         if not folders.is_on():
             return
@@ -146,7 +146,7 @@ class Progress:
 @contextmanager
 def _held(files: RunFiles) -> Iterator[Path | None]:
     """Links to the checkpoints as they are now, which stay when the training replaces them; None where none is."""
-    place = folders.scratch(_folder(files, CHECKPOINTS))
+    place = local_folders.scratch(_folder(files, CHECKPOINTS))
     try:
         yield place if any(_link_all(files.checkpoints, place) for _try in range(LINK_TRIES)) else None
     finally:
@@ -179,7 +179,7 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-def fetch_model(version: ModelVersion, *, heartbeat: Heartbeat = folders.silent) -> None:
+def fetch_model(version: ModelVersion, *, heartbeat: Heartbeat = local_folders.silent) -> None:
     """Bring the files of a version to this host, unless they are here as they were published last: a run whose worker
     was lost may have left others. Raises StorageFault."""
     if folders.is_on() and version.folder and not folders.is_newest(version.folder):
@@ -298,7 +298,7 @@ def shown(run: TrainingRun) -> RunFiles:
         if len(_looked) > 10_000:
             _looked.clear()
         _looked[key] = now
-    except folders.Busy:  # somebody downloads a large file of it: no page waits for that
+    except local_folders.Busy:  # somebody downloads a large file of it: no page waits for that
         pass
     except Refused as error:  # of the storage, or for want of room: pages show what is here
         log.warning("The files of run %s could not be fetched: %s", run.pk, error)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from annotate.artefacts import bucket, folders
+from annotate.artefacts import bucket, downloads, folders, local_folders, uploads
 from annotate.errors import Refused
 from tests.harness.s3_server import SharedBucket, s3_client, shared_bucket
 
@@ -48,7 +48,7 @@ def read(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(autouse=True)
 def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of 64 KB is a large one."""
-    monkeypatch.setattr(folders, "IN_MEMORY", 1 << 16)
+    monkeypatch.setattr(uploads, "IN_MEMORY", 1 << 16)
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_a_folder_of_another_owner_is_left_alone(published: SharedBucket) -> Non
 
 
 def test_whoever_does_not_wait_is_told_that_the_folder_is_locked(published: SharedBucket) -> None:
-    with folders._locked(FOLDER, folders.silent), pytest.raises(folders.Busy):
+    with local_folders.locked(FOLDER, local_folders.silent), pytest.raises(local_folders.Busy):
         folders.ensure(FOLDER, is_current=False, waits=False)
     assert read(folders.ensure(FOLDER, waits=False)) == CONTENT
 
@@ -189,8 +189,8 @@ def test_folders_may_be_mounts_of_their_own(published: SharedBucket) -> None:
     with tempfile.TemporaryDirectory(dir=memory) as mount:
         (published.at("c") / "runs").symlink_to(mount)
         assert read(folders.ensure(FOLDER)) == CONTENT
-        folders.scratch(FOLDER).mkdir()
-        os.link(folders.ensure(FOLDER) / "config.json", folders.scratch(FOLDER) / "config.json")
+        local_folders.scratch(FOLDER).mkdir()
+        os.link(folders.ensure(FOLDER) / "config.json", local_folders.scratch(FOLDER) / "config.json")
         folders.publish(FOLDER)
         assert {path.name for path in (Path(mount) / "7/run").iterdir()} == {"model"}
 
@@ -252,14 +252,14 @@ def test_whoever_lost_the_folder_deletes_nothing_of_it(published: SharedBucket) 
     ("act", "stuck_at"),
     [
         (folders.publish, (bucket.Bucket, "upload")),
-        (folders.ensure, (folders, "copied")),
+        (folders.ensure, (downloads, "copied")),
         (folders.ensure, (os, "replace")),
     ],
 )
 def test_a_process_killed_in_the_middle_leaves_nothing_that_looks_whole(
     shared_bucket: SharedBucket, act: Callable[[str], Any], stuck_at: tuple[Any, str]
 ) -> None:
-    content = CONTENT | {"large": b"x" * (folders.IN_MEMORY + 1)}
+    content = CONTENT | {"large": b"x" * (uploads.IN_MEMORY + 1)}
     make(shared_bucket.at("a"), content)
     if act is folders.ensure:
         folders.publish(FOLDER)
@@ -318,7 +318,7 @@ def test_processes_that_ensure_at_once_wait_for_each_other(
         return beat
 
     monkeypatch.setattr(bucket.Bucket, "download", download)
-    monkeypatch.setattr(folders, "_paced", paced)
+    monkeypatch.setattr(local_folders, "paced", paced)
     threads = [threading.Thread(target=folders.ensure, args=[FOLDER]) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -497,7 +497,7 @@ class TestFaults:
         use_endpoint(f"http://127.0.0.1:{odd_server.server_port}")
         OddServer.status, OddServer.asked = 200, 0
         with (tmp_path / "out").open("wb") as target, pytest.raises(Refused, match="could not be reached"):
-            bucket.current().download("object", target, heartbeat=folders.silent)
+            bucket.current().download("object", target, heartbeat=local_folders.silent)
         assert OddServer.asked == bucket.TRIES
 
     def test_a_server_that_hangs_is_given_up_within_a_lease(
@@ -510,7 +510,7 @@ class TestFaults:
         with socket.create_server(("127.0.0.1", 0)) as server:
             use_endpoint(f"http://127.0.0.1:{server.getsockname()[1]}")
             with (published.folder / "out").open("wb") as target, pytest.raises(Refused, match="could not be reached"):
-                bucket.current().download("object", target, heartbeat=folders.silent)
+                bucket.current().download("object", target, heartbeat=local_folders.silent)
             server.settimeout(0.2)
             asked = 0
             with suppress(TimeoutError):
@@ -559,7 +559,7 @@ def while_uploaded(
     shared_bucket: SharedBucket, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Callable[[Path], Any]], Path]:
     """Does something to a large file of a folder of `a` whenever its upload begins."""
-    folder = make(shared_bucket.at("a"), {"large": b"x" * (folders.IN_MEMORY + 10)})
+    folder = make(shared_bucket.at("a"), {"large": b"x" * (uploads.IN_MEMORY + 10)})
     real = bucket.Bucket.upload
 
     def use(act: Callable[[Path], Any]) -> Path:
@@ -584,9 +584,9 @@ def test_a_file_that_grows_is_published_as_it_was(
     folder = while_uploaded(append)
     for _time in range(2):
         folders.publish(FOLDER)
-    assert (folder / "large").read_bytes() == b"x" * (folders.IN_MEMORY + 10) + b"yy"
+    assert (folder / "large").read_bytes() == b"x" * (uploads.IN_MEMORY + 10) + b"yy"
     shared_bucket.at("b")
-    assert read(folders.ensure(FOLDER))["large"] == b"x" * (folders.IN_MEMORY + 10) + b"y"
+    assert read(folders.ensure(FOLDER))["large"] == b"x" * (uploads.IN_MEMORY + 10) + b"y"
 
 
 @pytest.mark.parametrize(

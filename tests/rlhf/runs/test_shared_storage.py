@@ -13,7 +13,7 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from annotate.artefacts import bucket, folders
+from annotate.artefacts import bucket, folders, local_folders
 from annotate.artefacts.bucket import Bucket, StorageFault
 from annotate.data import snapshots
 from models_core.contract.runs.run_folder import folder_sha256
@@ -150,7 +150,7 @@ def test_a_run_goes_on_at_another_host_from_the_newest_published_checkpoint(
     # Back at the first host, whose own files are older than those of the second by now.
     a = shared_bucket.at("a")
     files = RunFiles(run)
-    run_artefacts.fetch(files, heartbeat=folders.silent)
+    run_artefacts.fetch(files, heartbeat=local_folders.silent)
     assert files.checkpoint_step() == done
     assert (a / f"runs/{run.pk}/run/metrics.jsonl").read_bytes().splitlines() == after
 
@@ -200,7 +200,7 @@ def test_a_run_of_the_same_number_in_another_database_is_another_run(
     for place in ("log.txt", "run/run.json", "run/checkpoints/step-5/w", "inputs/rows.jsonl"):
         write(RunFiles(run).path / place, b"{}")
     write(RunFiles(run).run / "result.json", b'{"status": "succeeded"}')
-    run_artefacts.publish_result(RunFiles(run), heartbeat=folders.silent)
+    run_artefacts.publish_result(RunFiles(run), heartbeat=local_folders.silent)
     b = shared_bucket.at("b")
     restored = TrainingRun.objects.get(pk=run.pk)
     assert RunFiles(restored).owner == RunFiles(run).owner
@@ -208,12 +208,12 @@ def test_a_run_of_the_same_number_in_another_database_is_another_run(
 
     other = TrainingRun.objects.get(pk=run.pk)
     other.created_at += timedelta(microseconds=1)
-    run_artefacts.fetch(RunFiles(other), heartbeat=folders.silent)
+    run_artefacts.fetch(RunFiles(other), heartbeat=local_folders.silent)
     assert not (b / "runs").exists()
     assert (run_artefacts.checkpoint_step(other), run_artefacts.size_of(other, "log.txt")) == (None, None)
     assert not run_artefacts.fetch_file(other, "log.txt").exists()
     assert not run_artefacts.shown(other).log.exists()
-    run_artefacts.fetch(RunFiles(run), heartbeat=folders.silent)
+    run_artefacts.fetch(RunFiles(run), heartbeat=local_folders.silent)
     assert RunFiles(run).is_finished
 
 
@@ -288,7 +288,7 @@ def test_a_damaged_model_is_refused(cast: Cast, base: ModelVersion, shared_bucke
     files.model.mkdir(parents=True)
     (files.model / "model.safetensors").write_bytes(b"weights")
     sha256 = folder_sha256(files.model)
-    run_artefacts.publish_result(files, heartbeat=folders.silent)
+    run_artefacts.publish_result(files, heartbeat=local_folders.silent)
     version = versions.register(
         run, kind=ModelVersion.Kind.SFT, folder=f"{files.relative}/run/model", sha256=sha256, metrics={}
     )
@@ -306,10 +306,10 @@ def test_a_model_that_another_worker_published_since_takes_the_place_of_the_one_
     run = TrainingRun.objects.create(project=cast.project, stage="sft")
     files = RunFiles(run)
     write(files.model / "w", b"of an attempt whose worker was lost")
-    run_artefacts.publish_result(files, heartbeat=folders.silent)
+    run_artefacts.publish_result(files, heartbeat=local_folders.silent)
     shared_bucket.at("b")
     write(RunFiles(run).model / "w", b"of the attempt that succeeded")
-    run_artefacts.publish_result(RunFiles(run), heartbeat=folders.silent)
+    run_artefacts.publish_result(RunFiles(run), heartbeat=local_folders.silent)
     version = versions.register(
         run, kind=ModelVersion.Kind.SFT, folder=f"runs/{run.pk}/run/model", sha256="", metrics={}
     )
@@ -326,9 +326,9 @@ def test_pages_wait_for_no_download(cast: Cast, shared_bucket: SharedBucket, mon
     monkeypatch.setattr(run_artefacts, "_away_until", 0.0)
     run = TrainingRun.objects.create(project=cast.project, stage="sft", status="succeeded")
     write(RunFiles(run).path / "log.txt", b"said")
-    run_artefacts.publish_result(RunFiles(run), heartbeat=folders.silent)
+    run_artefacts.publish_result(RunFiles(run), heartbeat=local_folders.silent)
     shared_bucket.at("b")
-    with folders._locked(RunFiles(run).relative, folders.silent):
+    with local_folders.locked(RunFiles(run).relative, local_folders.silent):
         assert not run_artefacts.shown(run).log.exists()
     reserved = shared_bucket.settings.HONE_RESERVED_DISK_GB
     shared_bucket.settings.HONE_RESERVED_DISK_GB = 10**6  # nor does a full disk take a page away
@@ -359,8 +359,8 @@ def test_whoever_lost_the_run_replaces_and_removes_nothing_of_its_result(
             shared_bucket.at("b")
             for place in ("run/model/w", "run/checkpoints/step-5/w", "inputs/rows.jsonl"):
                 write(RunFiles(run).path / place, b"of b")
-            run_artefacts.publish_inputs(RunFiles(run), heartbeat=folders.silent)
-            run_artefacts.publish_result(RunFiles(run), heartbeat=folders.silent)
+            run_artefacts.publish_inputs(RunFiles(run), heartbeat=local_folders.silent)
+            run_artefacts.publish_result(RunFiles(run), heartbeat=local_folders.silent)
             shared_bucket.at("a")
         return found
 
@@ -399,7 +399,7 @@ class TestProgress:
         listed = folders.published(files.relative)
         assert listed is not None
         assert listed.files.keys() == {"run/run.json"}
-        run_artefacts.publish_result(files, heartbeat=folders.silent)
+        run_artefacts.publish_result(files, heartbeat=local_folders.silent)
         listed = folders.published(files.relative)
         assert listed is not None
         assert listed.files.keys() == {"run/run.json", "run/result.json"}
@@ -419,7 +419,7 @@ class TestProgress:
         listed = folders.published(f"{files.relative}/run/checkpoints")
         assert listed is not None
         assert listed.files.keys() == {"step-5/state.pt"}
-        assert not folders.scratch(f"{files.relative}/run/checkpoints").exists()
+        assert not local_folders.scratch(f"{files.relative}/run/checkpoints").exists()
 
     def test_whoever_lost_the_run_replaces_nothing(self, files: RunFiles, caplog: pytest.LogCaptureFixture) -> None:
         run_artefacts.Progress(files, is_held=lambda: False).publish()
