@@ -22,6 +22,7 @@
 `python -m benchmarks measures --judgments N` what keeping and showing the measures of quality costs,
 `python -m benchmarks gateway` what the gateway adds to an upstream's time to the first token,
 `python -m benchmarks api` what a submit by the API costs beside the page's own,
+`python -m benchmarks launch` a run started from its page beside the same command by hand,
 `python -m benchmarks scale` 10,000 labelers and 100,000,000 tasks, simulated with the measured service times,
 `python -m benchmarks gpu` what a GPU computes beside the CPU, and how fast: training, decoding and PPO,
 `python -m benchmarks aggregation --data annotations.jsonl` which consensus of labelers predicts a held-out vote.
@@ -59,6 +60,7 @@ COMPARISONS = {
     "measures": "measures",
     "gateway": "gateway_overhead",
     "api": "api_overhead",
+    "launch": "run_launch",
     "scale": "scale.command",
     "gpu": "gpu.command",
 }

@@ -44,7 +44,7 @@ class Work:
     def begin(self) -> None:
         manager_name, names = service.make_people(self.labelers)
         service.fill(prompts=max(FEWEST_PROMPTS, self.faults * PROMPTS_PER_FAULT), judgments=JUDGMENTS)
-        admin_name = _make_admin(manager_name)
+        admin_name = make_admin(manager_name)
         for number, name in enumerate(names[: self.labelers]):
             browser = Browser(self.port, self.times, number=number + 1)
             labeler = people.Labeler(
@@ -143,7 +143,7 @@ def _start_runs(browser: Browser, over: threading.Event) -> None:
         browser.post(path, fields, f"start of a run: {stage}")
 
 
-def _make_admin(manager_name: str) -> str:
+def make_admin(manager_name: str) -> str:
     """Somebody who may train, with the manager's password."""
     from annotate.models import User
 
