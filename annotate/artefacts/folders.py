@@ -18,11 +18,11 @@ from pathlib import Path
 from django.conf import settings
 from django.utils.translation import gettext_noop
 
-from annotate.artefacts import bucket, downloads, folder_lists, local_folders, uploads
+from annotate.artefacts import bucket, fetching, folder_lists, local_folders, publishing
 from annotate.artefacts.bucket import Bucket, Heartbeat, StorageAway, StorageFault, fault
 from annotate.artefacts.folder_lists import FolderList
 from annotate.artefacts.local_folders import silent
-from annotate.artefacts.uploads import Hashes, Selection
+from annotate.artefacts.publishing import Hashes, Selection
 from annotate.data import stored_messages
 
 TRIES = 3
@@ -65,8 +65,8 @@ def publish(
         for _try in range(TRIES):
             try:
                 known = {} if hashes is None else hashes
-                return uploads.upload(folder, path, without, selection, beat, before_list, known, owner)
-            except (uploads.Changed, FileNotFoundError):
+                return publishing.upload(folder, path, without, selection, beat, before_list, known, owner)
+            except (publishing.Changed, FileNotFoundError):
                 continue
         raise fault("storage_folder_changes", folder=folder)
 
@@ -108,7 +108,7 @@ def ensure(
             if here is not None and (here.is_whole or (selection is not None and wanted <= here.files.keys())):
                 return path
             try:
-                downloads.download(storage, folder, listed, without, wanted, beat, earlier=here)
+                fetching.download(storage, folder, listed, without, wanted, beat, earlier=here)
                 return path
             except StorageFault as error:
                 before, listed = listed, folder_lists.read_list(storage, folder)

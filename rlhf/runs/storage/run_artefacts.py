@@ -21,7 +21,7 @@ from django.conf import settings
 
 from annotate.artefacts import folders, local_folders
 from annotate.artefacts.bucket import Heartbeat, StorageFault
-from annotate.artefacts.uploads import Hashes
+from annotate.artefacts.publishing import Hashes
 from annotate.errors import Refused
 from rlhf.models import ModelVersion, TrainingRun
 from rlhf.runs.execution.run_files import CHECKPOINT_NAME, RunFiles

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from annotate.artefacts import bucket, downloads, folders, local_folders, uploads
+from annotate.artefacts import bucket, fetching, folders, local_folders, publishing
 from annotate.errors import Refused
 from tests.harness.s3_server import SharedBucket, s3_client, shared_bucket
 
@@ -48,7 +48,7 @@ def read(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(autouse=True)
 def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of 64 KB is a large one."""
-    monkeypatch.setattr(uploads, "IN_MEMORY", 1 << 16)
+    monkeypatch.setattr(publishing, "IN_MEMORY", 1 << 16)
 
 
 @pytest.fixture
@@ -252,14 +252,14 @@ def test_whoever_lost_the_folder_deletes_nothing_of_it(published: SharedBucket) 
     ("act", "stuck_at"),
     [
         (folders.publish, (bucket.Bucket, "upload")),
-        (folders.ensure, (downloads, "copied")),
+        (folders.ensure, (fetching, "copied")),
         (folders.ensure, (os, "replace")),
     ],
 )
 def test_a_process_killed_in_the_middle_leaves_nothing_that_looks_whole(
     shared_bucket: SharedBucket, act: Callable[[str], Any], stuck_at: tuple[Any, str]
 ) -> None:
-    content = CONTENT | {"large": b"x" * (uploads.IN_MEMORY + 1)}
+    content = CONTENT | {"large": b"x" * (publishing.IN_MEMORY + 1)}
     make(shared_bucket.at("a"), content)
     if act is folders.ensure:
         folders.publish(FOLDER)
@@ -559,7 +559,7 @@ def while_uploaded(
     shared_bucket: SharedBucket, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Callable[[Path], Any]], Path]:
     """Does something to a large file of a folder of `a` whenever its upload begins."""
-    folder = make(shared_bucket.at("a"), {"large": b"x" * (uploads.IN_MEMORY + 10)})
+    folder = make(shared_bucket.at("a"), {"large": b"x" * (publishing.IN_MEMORY + 10)})
     real = bucket.Bucket.upload
 
     def use(act: Callable[[Path], Any]) -> Path:
@@ -584,9 +584,9 @@ def test_a_file_that_grows_is_published_as_it_was(
     folder = while_uploaded(append)
     for _time in range(2):
         folders.publish(FOLDER)
-    assert (folder / "large").read_bytes() == b"x" * (uploads.IN_MEMORY + 10) + b"yy"
+    assert (folder / "large").read_bytes() == b"x" * (publishing.IN_MEMORY + 10) + b"yy"
     shared_bucket.at("b")
-    assert read(folders.ensure(FOLDER))["large"] == b"x" * (uploads.IN_MEMORY + 10) + b"y"
+    assert read(folders.ensure(FOLDER))["large"] == b"x" * (publishing.IN_MEMORY + 10) + b"y"
 
 
 @pytest.mark.parametrize(
