@@ -16,7 +16,7 @@ from rlhf.forms import RunForm
 from rlhf.models import ModelVersion, TrainingRun
 from rlhf.reports import run_table
 from rlhf.runs import estimates, launch
-from rlhf.runs.planning import differences, durations, measurements
+from rlhf.runs.planning import differences, durations, measurements, train_rows
 from rlhf.runs.queues import workers
 from rlhf.runs.runs import training_queue
 from rlhf.runs.stages.registry import LAUNCHABLE
@@ -107,7 +107,13 @@ def _plan(form: RunForm, *, refused: str = "") -> dict[str, Any]:
     given: dict[str, Any] = {"stage": bound.stage, "config": bound.config(), "queue": training_queue()}
     snapshot = bound.cleaned_data.get("snapshot")
     plan["needs"] = estimates.needs(models=models, snapshot=snapshot, **given)
-    _add_time(plan, given, models=models, rows=estimates.rows_of(snapshot))
+    rows = train_rows.expected(
+        bound.project,
+        kind=bound.spec.snapshot,
+        snapshot=snapshot,
+        aggregation=bound.cleaned_data.get("aggregation") or "",
+    )
+    _add_time(plan, given, models=models, rows=rows)
     _add_measuring(plan, given, models=models, project=bound.project)
     problems = [refused] if refused else []
     try:
@@ -128,11 +134,11 @@ def _add_time(plan: dict[str, Any], given: dict[str, Any], *, models: list[Model
         seconds = measured.limit if measured.seconds_per_step is None else measured.seconds_per_step
         steps = estimates.steps_of(parse(settings_of(given["stage"]), given["config"]), rows)
         plan["measured_step"] = seconds
-        plan["measured_total"] = None if steps is None else run_table.time_in_words(seconds * steps)
+        plan["measured_total"] = None if steps is None else run_table.time_in_words(max(1.0, seconds * steps))
         return
     plan["duration"] = found
     if found is not None and found.total is not None:
-        plan["time"] = [run_table.time_in_words(seconds) for seconds in found.total]
+        plan["time"] = [run_table.time_in_words(max(1.0, seconds)) for seconds in found.total]
 
 
 def _add_measuring(

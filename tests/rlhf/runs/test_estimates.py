@@ -1,5 +1,6 @@
 """Runs that no machine can hold are refused before they wait; the figures are those of a real run."""
 
+import math
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +18,11 @@ from annotate.models import Snapshot
 from models_core.contract.settings import STAGES, parse
 from rlhf.loop import sampling
 from rlhf.models import ModelVersion, TrainingRun, WorkerHeartbeat
+from rlhf.reports import run_table
 from rlhf.runs import estimates, launch
 from rlhf.runs.execution import machine, supervisor
 from rlhf.runs.execution.run_files import RunFiles
-from rlhf.runs.planning import durations
+from rlhf.runs.planning import durations, train_rows
 from rlhf.runs.queues import workers
 from tests.factories.cast import Cast
 from tests.rlhf.conftest import TINY, make_judgments
@@ -209,7 +211,33 @@ def test_a_form_says_how_long_runs_of_its_shape_took(cast: Cast, base: ModelVers
     assert "unknown: this shape has neither run on this queue nor been measured" in page
     TrainingRun.objects.update(config={})
     page = " ".join(client.get(address).content.decode().split())
-    assert "0.50 to 9 s a step, by 3 earlier runs of this shape" in page
+    steps = math.ceil(train_rows.expected(cast.project, kind="rankings", snapshot=None) / default)  # type: ignore[operator]
+    assert (
+        f"{run_table.time_in_words(max(1.0, 0.5 * steps))} to {run_table.time_in_words(9 * steps)}, by 3 earlier runs"
+        in page
+    )
+
+
+def test_rows_to_learn_from_are_those_of_the_snapshot_or_of_what_a_new_one_would_freeze(
+    cast: Cast, base: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows(kind: str = "rankings", snapshot: Snapshot | None = None, aggregation: str = "") -> int | None:
+        return train_rows.expected(cast.project, kind=kind, snapshot=snapshot, aggregation=aggregation)
+
+    assert (rows(), rows("demonstrations"), rows("")) == (None, None, None)
+    make_judgments(cast, 12)
+    train = cast.project.prompts.filter(split="train").count()
+    assert 0 < train < 12
+    assert (rows(), rows("prompts"), rows(aggregation="consensus")) == (train, train, train)
+    files = {"rankings.train.jsonl": {"rows": 300}, "rankings.test.jsonl": {"rows": 50}}
+    ready = Snapshot.objects.create(
+        project=cast.project, kind="rankings", state="ready", rows=350, sha256="0" * 64, files=files
+    )
+    assert rows(snapshot=ready) == 300
+    assert rows() == train
+    # Beyond what a form counts while one types, the newest snapshot stands for the data.
+    monkeypatch.setattr(train_rows, "MOST_COUNTED", 2)
+    assert (rows(), rows(aggregation="weighted")) == (300, 3)
 
 
 def test_seconds_of_a_step_are_those_between_the_last_lines(cast: Cast, base: ModelVersion) -> None:
