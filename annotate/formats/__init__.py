@@ -113,6 +113,14 @@ def detect(path: Path, *, name: str = "") -> str:
     if row is None:
         raise BadFile(_("%(file)s holds no rows.") % {"file": path.name})
     if isinstance(row, BadRow):
+        if first == "{" and _is_spread(path):
+            raise BadFile(
+                _(
+                    "%(file)s is one JSON object over many lines. Hone reads a JSON array of rows, or JSON lines: "
+                    "an object on each line."
+                )
+                % {"file": path.name}
+            )
         # Read as Hone's own, so that every broken line is named.
         return hone.NAME
     for format, module in IMPORTERS.items():
@@ -127,6 +135,12 @@ def detect(path: Path, *, name: str = "") -> str:
         )
         % {"file": path.name, "keys": keys}
     )
+
+
+def _is_spread(path: Path) -> bool:
+    """Whether the first line only opens an object that goes on below, as indented JSON does."""
+    _place, line = next(files.lines(path), ("", ""))
+    return isinstance(line, str) and line.endswith(("{", "[", ","))
 
 
 def rows_of(

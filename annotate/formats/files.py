@@ -15,14 +15,14 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from django.utils.translation import gettext as _
 
-from annotate.formats import spreadsheets
+from annotate.formats import arrow_values, spreadsheets
 from annotate.formats.rows import BadRow
 
 LONGEST_FILE = 4 * 2**30
@@ -399,6 +399,11 @@ def _table(path: Path, delimiter: str) -> Iterator[tuple[str, Row]]:
             # The nameless first column of a table is the number of the row.
             yield place, {name: cell for name, cell in zip(header, cells, strict=False) if cell and name}
     except csv.Error as error:
+        if "new-line character" in str(error):
+            raise BadFile(
+                _("%(file)s, line %(number)s: a line ends with a carriage return alone. Save it with LF or CRLF.")
+                % {"file": path.name, "number": rows.line_num}
+            ) from None
         raise BadFile(
             _("%(file)s, line %(number)s: not a sound table (%(reason)s).")
             % {"file": path.name, "number": rows.line_num, "reason": error}
@@ -437,7 +442,11 @@ def _too_many(cells: list[str], header: list[str]) -> BadRow:
 
 def _check_header(header: list[str], path: Path) -> None:
     named = [name for name in header if name]
-    if not named or len(header) > MOST_COLUMNS:
+    if len(header) > MOST_COLUMNS:
+        raise BadFile(
+            _("%(file)s has more than %(columns)s columns.") % {"file": path.name, "columns": f"{MOST_COLUMNS:,}"}
+        )
+    if not named:
         raise BadFile(_("The first line of %(file)s must name its columns.") % {"file": path.name})
     if len(set(named)) != len(named):
         twice = next(name for name in named if named.count(name) > 1)
@@ -468,14 +477,18 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    with path.open("rb") as plain:
+        if plain.read(2) == GZIP_MAGIC:
+            raise BadFile(_("%(file)s is a gzipped Parquet file. Unpack it.") % {"file": path.name})
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            batch_size = _rows_at_once(file, path)
-            for batch in file.iter_batches(batch_size=batch_size, use_threads=False):
+            batch_size, finish = _rows_at_once(file, path), _finisher(file.schema_arrow)
+            for part in file.iter_batches(batch_size=batch_size, use_threads=False):
+                batch = arrow_values.in_microseconds(part)
                 for row in batch.to_pylist() if _is_small(batch) else _one_by_one(batch):
                     number += 1
-                    yield f"row {number}", _without_nulls(row) if isinstance(row, dict) else row
+                    yield f"row {number}", finish(row) if isinstance(row, dict) else row
     except (pa.ArrowException, OSError, ValueError, OverflowError):
         raise BadFile(_("%(file)s is a broken Parquet file.") % {"file": path.name}) from None
 
@@ -516,12 +529,14 @@ def _arrow(path: Path) -> Iterator[tuple[str, Row]]:
                     % {"file": path.name}
                 )
             file.seek(0)
-            for batch in _batches(_BoundedReads(file, path), path):
+            for found in _batches(_BoundedReads(file, path), path):
+                batch = arrow_values.in_microseconds(found)
+                finish = _finisher(batch.schema)
                 for start in range(0, batch.num_rows, ROWS_OF_PARQUET):
                     part = batch.slice(start, ROWS_OF_PARQUET)
                     for row in part.to_pylist() if _is_small(part) else _one_by_one(part):
                         number += 1
-                        yield f"row {number}", _without_nulls(row) if isinstance(row, dict) else row
+                        yield f"row {number}", finish(row) if isinstance(row, dict) else row
     except (pa.ArrowException, OSError, ValueError, OverflowError):
         raise BadFile(_("%(file)s is a broken Arrow stream.") % {"file": path.name}) from None
 
@@ -631,6 +646,13 @@ def _one_by_one(batch: Any) -> Iterator[dict[str, Any] | BadRow]:
             yield BadRow(_("more than %(values)s values in a row") % {"values": f"{MOST_VALUES:,}"})
         else:
             yield single.to_pylist()[0]
+
+
+def _finisher(schema: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What makes a row of Arrow one of JSON. Only where a column asks for it is every value looked at."""
+    if not arrow_values.needs_reading(schema):
+        return _without_nulls
+    return lambda row: {key: arrow_values.as_json(value) for key, value in row.items() if value is not None}
 
 
 def _without_nulls(row: dict[str, Any]) -> dict[str, Any]:

@@ -83,3 +83,18 @@ def test_a_path_in_a_files_name_leads_nowhere(cast, client, settings):
     assert "/rows.jsonl" not in page
     assert set(settings.HONE_DATA.parent.rglob("*rows.jsonl")) == before
     assert_nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "said"),
+    [
+        (b'{\n  "prompt": "a"\n}\n', "data.json", "is one JSON object over many lines"),
+        (b'{"data": [\n  {"prompt": "a"}\n]}\n', "data.json", "is one JSON object over many lines"),
+        (b"prompt,response\ra,b\r", "data.csv", "line 1: a line ends with a carriage return alone"),
+        (b",".join(b"c%d" % n for n in range(1_001)) + b"\n", "data.csv", "has more than 1,000 columns"),
+    ],
+)
+def test_what_only_looks_like_rows_is_named_in_a_sentence(imported, content, name, said):
+    with pytest.raises(Refused, match=said):
+        imported(content, name=name)
+    assert_nothing_is_left()
