@@ -39,7 +39,7 @@ class RlhfConfig(AppConfig):
                 "rlhf:models",
                 (
                     *("rlhf:model", "rlhf:promote", "rlhf:roll_back", "rlhf:import_model", "rlhf:delete_model"),
-                    "rlhf:gateway",
+                    *("rlhf:gateway", "rlhf:delete_gateway_user"),
                 ),
                 20,
             ),

@@ -30,7 +30,7 @@ from annotate.data.imported_rows import RowStore
 from annotate.data.pacing import Pace
 from annotate.data.rejected_rows import RejectedRows
 from annotate.errors import Refused
-from annotate.formats import IMPORTERS, dataset_folders, detect, rows_of
+from annotate.formats import IMPORTERS, UnknownFormat, dataset_folders, detect, rows_of
 from annotate.formats.files import BadFile
 from annotate.formats.importers import hone
 from annotate.formats.rows import BadRow, ImportedRow, LeftOut
@@ -261,9 +261,28 @@ def _readable(path: Path, name: str) -> Iterator[Path]:
         yield readable
 
 
+class UnknownColumns(Refused):
+    """Nobody said which column of a file in no known format holds what. row: its first one."""
+
+    def __init__(self, reason: str, row: dict[str, Any]) -> None:
+        super().__init__(reason, status=400)
+        self.row = row
+
+
+def check_columns(path: Path, *, name: str) -> None:
+    """Raises UnknownColumns for a file in no known format, whose columns a person has to name. Reads its first row."""
+    try:
+        detect(path, name=name)
+    except UnknownFormat as reason:
+        raise _unreadable(reason, path, name) from None
+    except BadFile:
+        return  # which the import says
+
+
 def _unreadable(reason: BadFile, path: Path, name: str) -> Refused:
     # An upload's temporary name tells nobody anything.
-    return Refused(str(reason).replace(path.name, name), status=400)
+    said = str(reason).replace(path.name, name)
+    return UnknownColumns(said, reason.row) if isinstance(reason, UnknownFormat) else Refused(said, status=400)
 
 
 def _check(

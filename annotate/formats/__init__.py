@@ -81,6 +81,14 @@ EXPORTERS: dict[str, RowExporter] = {
 }
 
 
+class UnknownFormat(BadFile):
+    """The file holds rows, in no format that Hone knows. row: the first one."""
+
+    def __init__(self, reason: str, row: dict[str, Any]) -> None:
+        super().__init__(reason)
+        self.row = row
+
+
 def detect(path: Path, *, name: str = "") -> str:
     """The name of the format, by the first row; `name` is the file's own where `path` is an upload's.
 
@@ -127,13 +135,14 @@ def detect(path: Path, *, name: str = "") -> str:
         if module.recognises(row):
             return format
     keys = ", ".join(f'"{shown_key(key)}"' for key in list(row)[:8]) or "none"
-    raise BadFile(
+    raise UnknownFormat(
         _(
             "%(file)s is in no format that Hone reads: its first row has the keys %(keys)s. "
             'Hone\'s rows have a "prompt", a text or a list of turns; Alpaca\'s an "instruction"; chats "messages" or '
             '"conversations"; HH\'s whole dialogues as "chosen" and "rejected".'
         )
-        % {"file": path.name, "keys": keys}
+        % {"file": path.name, "keys": keys},
+        row,
     )
 
 

@@ -85,6 +85,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 def lines(path: Path) -> Iterator[tuple[str, str | BadRow]]:
     """(place, text) of each line that isn't blank; what can't be text comes as the BadRow that says so."""
+    place = _("line %(number)d")
     with opened(path) as file:
         number = size = 0
         while raw := file.readline(LONGEST_LINE + 1):
@@ -99,7 +100,7 @@ def lines(path: Path) -> Iterator[tuple[str, str | BadRow]]:
             text = _decoded(raw, first=number == 1)
             if isinstance(text, BadRow) or text.strip():
                 # What JSON takes for blank, and no other space: an ideographic one begins a paragraph.
-                yield f"line {number}", text if isinstance(text, BadRow) else text.strip(" \t\r\n")
+                yield place % {"number": number}, text if isinstance(text, BadRow) else text.strip(" \t\r\n")
 
 
 def objects(path: Path, *, name: str = "") -> Iterator[tuple[str, Row]]:
@@ -142,6 +143,12 @@ def is_arrow(path: Path) -> bool:
     with opened(path) as file:
         start = file.read(len(ARROW_FILE))
     return start.startswith((ARROW_STREAM, ARROW_FILE))
+
+
+def is_packed(path: Path) -> bool:
+    """Whether it is a zip, of which a workbook is one: nothing of it is read without unpacking."""
+    with path.open("rb") as file:
+        return file.read(4) == spreadsheets.ZIP_MAGIC
 
 
 def is_workbook(path: Path) -> bool:
@@ -258,13 +265,14 @@ def _check_size(size: int, path: Path) -> None:
 
 def _array(path: Path) -> Iterator[tuple[str, Row]]:
     """The items of a JSON array: each is found by its brackets and then read as a line would be."""
+    of_line, of_item = _("line %(number)d"), _("item %(number)d")
     with opened(path) as file:
         for number, (line, raw) in enumerate(_items(file, path), start=1):
             item = _decoded(raw, first=False)
             row = item if isinstance(item, BadRow) else parsed_json(item)
             broken = isinstance(row, BadRow) and "not valid JSON" in str(row)
             # What isn't JSON is named by its line, as an editor shows it; a sound item by its number.
-            yield (f"line {line}" if broken else f"item {number}"), row
+            yield of_line % {"number": line} if broken else of_item % {"number": number}, row
 
 
 def _items(file: IO[bytes], path: Path) -> Iterator[tuple[int, bytes]]:
@@ -388,9 +396,9 @@ def _table(path: Path, delimiter: str) -> Iterator[tuple[str, Row]]:
     try:
         header = [name.strip() or (f"column {at}" if at > 1 else "") for at, name in enumerate(next(rows, []), start=1)]
         _check_header(header, path)
-        begins = rows.line_num + 1
+        begins, of_line = rows.line_num + 1, _("line %(number)d")
         for cells in rows:
-            place, begins = f"line {begins}", rows.line_num + 1
+            place, begins = of_line % {"number": begins}, rows.line_num + 1
             if not any(cells):
                 continue
             if len(cells) > len(header):
@@ -480,7 +488,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
     with path.open("rb") as plain:
         if plain.read(2) == GZIP_MAGIC:
             raise BadFile(_("%(file)s is a gzipped Parquet file. Unpack it.") % {"file": path.name})
-    number = 0
+    number, of_row = 0, _("row %(number)d")
     try:
         with pq.ParquetFile(path) as file:
             batch_size, finish = _rows_at_once(file, path), _finisher(file.schema_arrow)
@@ -488,7 +496,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
                 batch = arrow_values.in_microseconds(part)
                 for row in batch.to_pylist() if _is_small(batch) else _one_by_one(batch):
                     number += 1
-                    yield f"row {number}", finish(row) if isinstance(row, dict) else row
+                    yield of_row % {"number": number}, finish(row) if isinstance(row, dict) else row
     except (pa.ArrowException, OSError, ValueError, OverflowError):
         raise BadFile(_("%(file)s is a broken Parquet file.") % {"file": path.name}) from None
 
@@ -520,7 +528,7 @@ def _arrow(path: Path) -> Iterator[tuple[str, Row]]:
     """The rows of an Arrow stream, as `datasets` saves them, a batch at a time; a null is what isn't there."""
     import pyarrow as pa
 
-    number = 0
+    number, of_row = 0, _("row %(number)d")
     try:
         with path.open("rb") as file:
             if file.read(len(ARROW_FILE)) == ARROW_FILE:
@@ -536,7 +544,7 @@ def _arrow(path: Path) -> Iterator[tuple[str, Row]]:
                     part = batch.slice(start, ROWS_OF_PARQUET)
                     for row in part.to_pylist() if _is_small(part) else _one_by_one(part):
                         number += 1
-                        yield f"row {number}", finish(row) if isinstance(row, dict) else row
+                        yield of_row % {"number": number}, finish(row) if isinstance(row, dict) else row
     except (pa.ArrowException, OSError, ValueError, OverflowError):
         raise BadFile(_("%(file)s is a broken Arrow stream.") % {"file": path.name}) from None
 

@@ -67,7 +67,7 @@ def rows(path: Path, *, most_columns: int) -> Iterator[tuple[str, list[str] | Ba
                         % {"file": path.name, "rows": f"{MOST_ROWS:,}", "columns": f"{most_columns:,}"}
                     )
                 if any(cell.value is not None for cell in cells):
-                    yield f"row {number}", _texts(cells)
+                    yield _("row %(number)d") % {"number": number}, _texts(cells)
         finally:
             book.close()
     except _BROKEN:

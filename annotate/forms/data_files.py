@@ -10,7 +10,7 @@ from annotate.data.hub.hub_files import LONGEST, HubSource
 from annotate.data.pseudonyms import labeler_name
 from annotate.data.snapshot_filters import LONGEST_NAME, MOST_NAMES, labelers_of
 from annotate.errors import Refused
-from annotate.formats import EXPORTERS, IMPORTERS, column_pairs
+from annotate.formats import EXPORTERS, IMPORTERS, column_mapping, column_pairs
 from annotate.models import JudgmentRevision, Project, Prompt, Snapshot
 
 LARGEST_UPLOAD = 512 * 2**20
@@ -78,18 +78,36 @@ class ImportOptions(forms.Form):
         """Of import_file."""
         return {name: self.cleaned_data[name] for name in ImportOptions.base_fields}
 
+    @property
+    def option_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in ImportOptions.base_fields]
+
 
 class ImportForm(ImportOptions):
     file = forms.FileField(
         label=gettext_lazy("File"),
         widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.json,.csv,.tsv,.xlsx,.parquet,.arrow,.txt,.gz,.zip"}),
         help_text=gettext_lazy(
-            "JSON lines, a JSON array, CSV, TSV, Parquet, Arrow, plain text (a prompt a line), or a zip of a folder "
-            "that datasets saved; UTF-8 or UTF-16."
+            "JSON lines, a JSON array, CSV, TSV, .xlsx, Parquet, Arrow, plain text (a prompt a line), or a zip of a "
+            "folder that datasets saved; UTF-8 or UTF-16."
         ),
     )
 
     field_order = ["file"]
+
+    def clean_columns(self) -> dict[str, str]:
+        """As chosen for each column, else as written."""
+        try:
+            by_choice = column_mapping.chosen(self.data.getlist("map"))  # type: ignore[attr-defined]
+        except ValueError:
+            raise forms.ValidationError(_("Each of them is held by one column.")) from None
+        return by_choice or super().clean_columns()
+
+    def written_columns(self) -> None:
+        """Keep what was chosen as text, so that the next file is read in the same way."""
+        if columns := self.cleaned_data.get("columns"):
+            written = ", ".join(f"{field}={column}" for field, column in columns.items())
+            self.data = {**self.data.dict(), "columns": written}  # type: ignore[attr-defined]
 
     def clean_file(self) -> Any:
         file = self.cleaned_data["file"]
@@ -139,10 +157,6 @@ class HubImportForm(ImportOptions):
     @property
     def source_fields(self) -> list[forms.BoundField]:
         return [self[name] for name in self.SOURCE]
-
-    @property
-    def option_fields(self) -> list[forms.BoundField]:
-        return [self[name] for name in ImportOptions.base_fields]
 
 
 class SnapshotForm(forms.Form):

@@ -19,9 +19,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate import access
 from annotate.data import rejected_rows, uploads
-from annotate.data.imports import ImportReport
+from annotate.data.imports import ImportReport, UnknownColumns, check_columns
 from annotate.data.imports import import_file as import_into
 from annotate.errors import Refused
+from annotate.formats import column_mapping, files
 from annotate.forms.data_files import HubImportForm, ImportForm
 from annotate.labeling.sensitive_content import marking
 from annotate.models import Prompt, Task, Upload
@@ -62,8 +63,8 @@ def import_file(request: ProjectRequest) -> HttpResponse:
                 **form.options,
             )
     except Refused as refusal:
-        form.add_error("file", str(refusal))
-        return _page(request, form=form, status=refusal.status)
+        return _refused(request, form, refusal)
+    form.written_columns()
     if report.errors:
         return _page(request, form=form, status=400, report=report, file_name=upload.name)
     if report.dry_run or report.rejected:
@@ -72,14 +73,25 @@ def import_file(request: ProjectRequest) -> HttpResponse:
     return redirect("annotate:prompts", request.project.slug)
 
 
+def _refused(request: ProjectRequest, form: ImportForm, refusal: Refused) -> HttpResponse:
+    """With a choice for each column where only these have to be named."""
+    form.add_error("file", str(refusal))
+    columns = column_mapping.columns_of(refusal.row) if isinstance(refusal, UnknownColumns) else []
+    return _page(request, form=form, status=refusal.status, columns=columns, fields=column_mapping.FIELDS.items())
+
+
 def _keep(request: ProjectRequest, form: ImportForm) -> HttpResponse:
     """A large file is imported by a job: no request waits for it."""
     options = form.options | {"dry_run": "check" in request.POST}
+    upload = form.cleaned_data["file"]
     try:
-        uploads.keep(project=request.project, by=request.user, file=form.cleaned_data["file"], options=options)
+        if options["format"] == "auto" and not options["columns"]:
+            with _on_disk(upload) as path:
+                if not files.is_packed(path):
+                    check_columns(path, name=upload.name)
+        uploads.keep(project=request.project, by=request.user, file=upload, options=options)
     except Refused as refusal:
-        form.add_error("file", str(refusal))
-        return _page(request, form=form, status=refusal.status)
+        return _refused(request, form, refusal)
     if options["dry_run"]:
         messages.success(request, _("The file is here and is checked in the background. You may leave this page."))
     else:

@@ -7,6 +7,8 @@
 import { WHOLE, axis, colour, cursor, dayOf, grouped, inUtc, keepDrawn, widthOf } from "./plots.js";
 
 const HEIGHT = 190;
+// Labels are days: steps of hours would name the same one several times.
+const DAYS = [1, 2, 4, 7, 14, 28, 56, 91, 182, 364, 728].map((days) => days * 86_400);
 const drawn = new Map();
 
 const number = (text) => (text === undefined || text === "" ? null : Number(text));
@@ -48,7 +50,7 @@ const settings = (figure, data, width, show) => {
       y: { range: (_, low, high) => (bars ? [0, high || 1] : low === high ? [low - 0.1, high + 0.1] : [low, high]) },
     },
     axes: [
-      { ...shared, size: 26, space: 70, values: (_, values) => values.map(dayOf) },
+      { ...shared, size: 26, space: 70, incrs: DAYS, values: (_, values) => values.map(dayOf) },
       { ...shared, size: 50, ...(bars && { incrs: WHOLE }), values: (_, values) => values.map(shown) },
     ],
     series: [

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -9,10 +10,10 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.test import Client
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from annotate.data import rejected_rows, uploads
-from annotate.data.imports import import_file
+from annotate.data.imports import check_file, import_file
 from annotate.models import DataImport, Judgment, Prompt, Upload
 from tests.factories.cast import Cast
 
@@ -120,6 +121,46 @@ def test_the_page_checks_a_file_and_shows_how_it_was_understood(cast, manager):
     form["file"] = SimpleUploadedFile("rows.csv", TABLE)
     reply = manager.post(f"{PAGE}import", form | {"columns": "prompt"})
     assert (reply.status_code, "Write it like prompt=question" in reply.content.decode()) == (400, True)
+
+
+def chosen_fields(page: str) -> dict[str, str]:
+    """{column: the field that is selected} of the page's choices."""
+    columns = re.findall(r'<label for="map-\d+"><bdi>(.*?)</bdi>', page)
+    selects = re.findall(r'<select name="map".*?</select>', page, flags=re.DOTALL)
+    values = [re.findall(r'<option value="([^"]*)"\s+selected', select) for select in selects]
+    return {column: "".join(value) for column, value in zip(columns, values, strict=True)}
+
+
+@pytest.mark.parametrize("repeated", [1, 2_200])
+def test_the_page_asks_what_the_columns_of_an_unknown_file_hold(cast, manager, settings, repeated):
+    content = b"Question,good,bad,note\n" + (b"Name a fruit.,An apple.,Bread.," + b"n" * 1_000 + b"\n") * repeated
+    form = {"file": SimpleUploadedFile("rows.csv", content), "format": "auto", "check": "yes"}
+    reply = manager.post(f"{PAGE}import", form)
+    page = reply.content.decode()
+    assert (reply.status_code, Upload.objects.exists()) == (400, False)
+    guessed = {"Question": "prompt=Question", "good": "chosen=good", "bad": "rejected=bad", "note": ""}
+    assert chosen_fields(page) == guessed
+    assert '<p class="help" id="map-2-example" dir="auto">An apple.</p>' in page
+    form |= {"file": SimpleUploadedFile("rows.csv", content), "map": list(guessed.values())}
+    reply = manager.post(f"{PAGE}import", form)
+    if repeated == 1:
+        page = reply.content.decode()
+        assert "1 rows read: 1 judgments. Not kept: note (1 row)." in page
+        assert 'value="prompt=Question, chosen=good, rejected=bad"' in page
+    else:
+        assert Upload.objects.get().options["columns"] == {"prompt": "Question", "chosen": "good", "rejected": "bad"}
+    form |= {"file": SimpleUploadedFile("rows.csv", content), "map": ["prompt=Question", "prompt=good"]}
+    reply = manager.post(f"{PAGE}import", form)
+    assert (reply.status_code, "Each of them is held by one column." in reply.content.decode()) == (400, True)
+
+
+def test_places_of_a_file_are_named_in_the_readers_language(tmp_path):
+    with translation.override("zh-hans"):
+        report = check_file(written(tmp_path, ROWS[0], {"prompt": ""}))
+        item = tmp_path / "items.json"
+        item.write_text(json.dumps([{"prompt": ""}]))
+        places = [*report.errors, *check_file(item).errors]
+    assert [place.partition(":")[0] for place in places] == ["第 2 行", "第 1 项"]
 
 
 def test_columns_of_a_table_in_no_format_are_named_by_hand(cast, tmp_path):

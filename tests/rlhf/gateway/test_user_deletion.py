@@ -1,5 +1,6 @@
 """What the gateway kept of a user of the model, deleted by a manager: on the page, by the API, at the command line."""
 
+import re
 from io import StringIO
 from typing import Any
 
@@ -137,7 +138,9 @@ def test_the_page_shows_what_there_is_before_it_deletes(cast: Cast, said: dict[s
     client.force_login(cast.manager)
     address = reverse("rlhf:delete_gateway_user", args=[cast.project.slug])
     assert address in client.get(reverse("rlhf:gateway", args=[cast.project.slug])).content.decode()
-    assert client.get(address).status_code == 200
+    opened = client.get(address).content.decode()
+    tab = reverse("rlhf:models", args=[cast.project.slug])
+    assert re.search(rf'<a href="{tab}"[^>]*aria-current="page"', opened)
     assert "Nothing is kept of a user of this name." in client.post(address, {"user": "nobody"}).content.decode()
     shown = client.post(address, {"user": ANN})
     assert shown.context["found"].conversations == 4
