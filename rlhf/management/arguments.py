@@ -37,10 +37,16 @@ def project(slug: str) -> Project:
 
 
 def version(project: Project, name: str) -> ModelVersion:
-    """A version by its name ("policy-3"), else a base model by catalogue name, folder or Hub id."""
+    """A version by its name ("policy-3"), else a base model by catalogue name, folder or Hub id.
+
+    Raises CommandError for the name of a version that there isn't, which would become a base model of that name.
+    """
     try:
         return versions.find(project, name)
-    except Refused:
+    except Refused as error:
+        kind, _hyphen, number = name.rpartition("-")
+        if kind in ModelVersion.Kind.values and number.isdecimal():
+            raise CommandError(str(error)) from None
         return versions.base(project, name=name)
 
 

@@ -384,6 +384,12 @@ def test_the_command_names_the_stages_that_there_are(cast: Cast, base: ModelVers
         launch.start(project=cast.project, stage=Stage.SCORE, by=None, config={})
 
 
+def test_a_version_that_there_is_not_becomes_no_base_model_of_that_name(cast: Cast, base: ModelVersion) -> None:
+    with pytest.raises(CommandError, match="There is no model 'policy-7' in"):
+        call_command("train", cast.project.slug, "sft", "--model", "policy-7")
+    assert list(cast.project.model_versions.all()) == [base]
+
+
 def test_the_notice_of_the_base_model_shows_how_far_it_is_and_goes(cast: Cast, settings: Any) -> None:
     import fcntl
     import json
