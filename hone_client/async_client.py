@@ -77,6 +77,9 @@ class AsyncProject:
     async def import_rows(self, rows: Iterable[Mapping[str, Any]], **wanted: Any) -> list[Import]:
         return await asyncio.to_thread(self._project.import_rows, rows, **wanted)
 
+    async def rejected_rows(self, imported: Import) -> list[dict[str, Any]]:
+        return await asyncio.to_thread(self._project.rejected_rows, imported)
+
     async def export(self, kind: str, **wanted: Any) -> Snapshot:
         return await asyncio.to_thread(self._project.export, kind, **wanted)
 

@@ -75,20 +75,35 @@ class Project(Reviewing):
         return to_pandas(self.rows(what, **filters))
 
     def import_rows(
-        self, rows: Iterable[Mapping[str, Any]], *, format: str = "hone", key: str = "", dry_run: bool = False
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        format: str = "hone",
+        key: str = "",
+        dry_run: bool = False,
+        **options: Any,
     ) -> list[Import]:
         """Import any number of rows in several requests; each is all or nothing. Raises HoneError for broken rows.
 
         key: with the same one, the same rows sent again bring nothing, even after the client has died half-way.
+        options: `language`, `keep_tools` and `columns` as the API has them.
         """
         key = key or str(uuid.uuid4())
+        wanted = {"format": format, "dry_run": dry_run, **options}
         return [
-            self._import(batch, format, "" if dry_run else f"{key}-{number}", dry_run)
+            self._import({"rows": batch, **wanted}, "" if dry_run else f"{key}-{number}")
             for number, batch in enumerate(_batches(rows))
         ]
 
-    def _import(self, rows: list[Mapping[str, Any]], format: str, key: str, dry_run: bool) -> Import:
-        body = {"rows": rows, "format": format, "dry_run": dry_run}
+    def rejected_rows(self, imported: Import) -> list[dict[str, Any]]:
+        """The rows of an import that were not taken, each as `place`, `reason` and `row`."""
+        report = imported["report"]
+        if report is None or not report["rejected"]:
+            return []
+        with self.transport.opened("GET", f"{self.path}/imports/rejected/{report['rejected']}") as reply:
+            return [json.loads(line) for line in reply]
+
+    def _import(self, body: dict[str, Any], key: str) -> Import:
         found = self.call("POST", "/imports", body=body, key=key)
         while found["state"] in ("waiting", "working"):
             time.sleep(POLL_SECONDS)

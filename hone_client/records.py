@@ -32,6 +32,9 @@ class Report(TypedDict):
     created: dict[str, int]
     duplicates: int
     left_out: dict[str, int]
+    not_kept: list[dict[str, Any]]
+    rejected: str
+    rejected_rows: int
     errors: list[str]
 
 

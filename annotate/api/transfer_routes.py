@@ -16,7 +16,7 @@ from annotate import access
 from annotate.api.bearer import ApiRequest, within_project
 from annotate.api.cursor_pages import Page, PageQuery, page
 from annotate.api.idempotency import HEADER, idempotent
-from annotate.data import snapshots, stored_messages, uploads
+from annotate.data import rejected_rows, snapshots, stored_messages, uploads
 from annotate.data.imports import ImportReport, import_file
 from annotate.errors import Refused
 from annotate.formats import EXPORTERS, IMPORTERS
@@ -27,6 +27,7 @@ router = Router(tags=["import and export"])
 FILE_NAME = "api.jsonl"
 MOST_ROWS = 20_000
 MOST_SNAPSHOTS = 200
+MOST_NOT_KEPT = 200
 
 
 class ImportIn(Schema):
@@ -37,14 +38,30 @@ class ImportIn(Schema):
     format: Literal[("auto", *IMPORTERS)] = "hone"  # type: ignore[valid-type]
     language: str = Field("", max_length=10, description="Take rows in it, and those that don't say theirs.")
     keep_tools: bool = False
+    columns: dict[str, str] = Field(
+        default_factory=dict, max_length=20, description="{field of Hone's rows: key}, of rows in no known format."
+    )
     dry_run: bool = Field(False, description="Only say what would be imported.")
 
 
+class NotKept(Schema):
+    """`key`: its path in the rows; `reason` is empty where Hone has no place for it."""
+
+    key: str
+    reason: str
+    rows: int
+
+
 class ReportOut(Schema):
+    """`rejected` names the file of the rows that were not taken, for a week; it is empty where all were."""
+
     read: int
     created: dict[str, int]
     duplicates: int
     left_out: dict[str, int]
+    not_kept: list[NotKept]
+    rejected: str
+    rejected_rows: int
     errors: list[str]
 
 
@@ -118,9 +135,10 @@ def import_rows(request: ApiRequest, data: ImportIn) -> Status:
     """
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in data.rows)
     file = SimpleUploadedFile(FILE_NAME, lines.encode())
-    options = {"format": data.format, "language": data.language, "keep_tools": data.keep_tools}
+    options: dict[str, Any] = {"format": data.format, "language": data.language, "keep_tools": data.keep_tools}
+    options["columns"] = data.columns or None
     if not uploads.is_small(file):
-        options |= {"limit": None, "columns": None, "dry_run": data.dry_run}
+        options |= {"limit": None, "dry_run": data.dry_run}
         upload = uploads.keep(project=request.project, by=request.user, file=file, options=options)
         return Status(202, _upload(upload))
     with tempfile.NamedTemporaryFile(suffix=Path(FILE_NAME).suffix) as kept:
@@ -138,6 +156,20 @@ def import_rows(request: ApiRequest, data: ImportIn) -> Status:
     if report.errors:
         raise BrokenRows(report)
     return Status(200, _import(None, Upload.State.DONE, 1.0, report))
+
+
+@router.get(
+    "/projects/{slug:slug}/imports/rejected/{name}",
+    summary="Rows of an import that were not taken",
+    openapi_extra={"responses": {200: {"description": "JSON lines", "content": {"application/jsonl": {}}}}},
+)
+@within_project(Capability.MANAGE)
+def download_rejected(request: ApiRequest, name: str) -> FileResponse:
+    """JSON lines of `place`, `reason` and `row`."""
+    path = rejected_rows.path_of(request.project, name)
+    if path is None:
+        raise Http404(_("The file of rows that were not taken is gone: it is kept for a week."))
+    return FileResponse(path.open("rb"), content_type="application/jsonl")
 
 
 @router.get("/projects/{slug:slug}/imports/{int:import_id}", response=ImportOut, summary="How far an import is")
@@ -192,13 +224,20 @@ def _upload(upload: Upload) -> dict[str, Any]:
 
 
 def _import(number: int | None, state: str, progress: float, report: ImportReport | None) -> dict[str, Any]:
-    copied = ("read", "created", "duplicates", "left_out")
+    copied = ("read", "created", "duplicates", "left_out", "rejected", "rejected_rows")
     return {
         "id": number,
         "state": str(state),
         "progress": progress,
         "summary": report.summary if report else "",
-        "report": {**{name: getattr(report, name) for name in copied}, "errors": list(report.errors)}
+        "report": {
+            **{name: getattr(report, name) for name in copied},
+            "errors": list(report.errors),
+            "not_kept": [
+                {"key": key, "reason": reason, "rows": rows}
+                for (key, reason), rows in report.not_kept.most_common(MOST_NOT_KEPT)
+            ],
+        }
         if report
         else None,
     }

@@ -13,12 +13,16 @@ def parsed(body: bytes) -> Any:
     """Raises Refused (400) with a sentence."""
     try:
         text = body.decode("utf-8")
+        if text.startswith("\ufeff"):
+            raise ValueError("it begins with a byte order mark")
         value = json.loads(text, parse_constant=_no_number, object_pairs_hook=_each_key_once)
         if "\\u" in text:
             # Only an escape can bring half of a surrogate pair, or NUL.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
             if ESCAPED_NUL.search(text):
                 raise ValueError("a text contains NUL")
+    except UnicodeDecodeError:
+        reason = "it isn’t UTF-8"
     except UnicodeEncodeError:
         reason = "a text contains half of a surrogate pair"
     except RecursionError:

@@ -209,6 +209,10 @@ async def every_coroutine(url: str, secret: str) -> None:
     figures = await project.figures()
     assert figures is not None
     assert figures["prompts"] == len([row async for row in project.rows("prompts")])
+    odd = [{"ask": "Who?", "say": "A hen.", "score": "high"}]
+    (imported,) = await project.import_rows(odd, columns={"prompt": "ask", "response": "say"})
+    (left,) = await project.rejected_rows(imported)
+    assert (left["place"], left["reason"]) == ("line 1", "its rating is no number")
     (imported,) = await project.import_rows([{"prompt": "Async?", "responses": [{"text": "a"}, {"text": "b"}]}])
     assert imported["state"] == "done"
     task = await project.next_task()

@@ -1,5 +1,6 @@
 """Data by the API: read page by page, imported with idempotency keys, exported and downloaded."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -50,6 +51,29 @@ def all_pages(client: ApiClient, path: str, limit: int) -> list[list[Any]]:
         pages.append([item["id"] for item in reply["items"]])
         if (cursor := reply["next"]) is None:
             return pages
+
+
+def test_what_was_not_taken_or_kept_is_told(manager: ApiClient, cast: Cast, settings: Any, tmp_path: Any) -> None:
+    settings.HONE_DATA = tmp_path
+    rows = [{"ask": "Why?", "say": "So.", "mood": "fine"}, {"ask": "How?", "say": "So.", "score": "high"}]
+    body = {"rows": rows, "columns": {"prompt": "ask", "response": "say"}}
+    status, reply = manager.call("post", f"{PROJECT}/imports", body)
+    report = reply["report"]
+    assert (status, report["created"]["demonstrations"], report["rejected_rows"]) == (200, 1, 1)
+    assert report["not_kept"] == [{"key": "mood", "reason": "", "rows": 1}]
+    address = f"{ROOT}{PROJECT}/imports/rejected/{report['rejected']}"
+    (line,) = b"".join(manager.get(address).streaming_content).splitlines()
+    said = {"place": "line 2", "reason": "its rating is no number"}
+    left = {"prompt": "How?", "response": "So.", "score": "high"}
+    assert json.loads(line) == said | {"row": left}
+    assert ApiClient(cast.labeler).get(address).status_code == 403
+    assert manager.get(f"{ROOT}{PROJECT}/imports/rejected/{'0' * 32}.jsonl").status_code == 404
+
+
+@pytest.mark.parametrize(("body", "said"), [(b"\xff\xfe{", "it isn’t UTF-8"), (b"\xef\xbb\xbf{}", "byte order mark")])
+def test_a_body_of_another_encoding_is_named(manager: ApiClient, body: bytes, said: str) -> None:
+    reply = manager.post(f"{ROOT}{PROJECT}/imports", body, content_type="application/json")
+    assert (reply.status_code, said in reply.json()["detail"]) == (400, True)
 
 
 def test_rows_come_in_once(manager: ApiClient, cast: Cast) -> None:

@@ -39,6 +39,7 @@ NEEDS: dict[tuple[str, str], Capability] = {
     ("GET", "/tasks"): M,
     ("GET", "/judgments"): E,
     ("POST", "/imports"): M,
+    ("GET", "/imports/rejected/{name}"): M,
     ("GET", "/imports/{import_id}"): M,
     ("GET", "/snapshots"): E,
     ("POST", "/snapshots"): E,

@@ -58,7 +58,7 @@ def test_addresses_and_methods(client: ApiClient, cast: Cast) -> None:
     [
         (b"", "form"),
         (b"{", "Expecting"),
-        (b"\xff\xfe", "decode"),
+        (b"\xff\xfe", "UTF-8"),
         (b'{"rows": [{"a": NaN}]}', "NaN"),
         (b'{"rows": [], "rows": []}', "twice"),
         (b'{"rows": [{"a": "\\ud800"}]}', "surrogate"),
