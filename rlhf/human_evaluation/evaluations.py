@@ -28,7 +28,8 @@ from annotate.models import Project, Prompt, Response, Task, TaskResponse, User
 from annotate.people import audit
 from annotate.people.permissions import count_people_who_judge
 from rlhf.human_evaluation import figures, leaderboard
-from rlhf.models import EvaluatedVersion, EvaluationItem, HumanEvaluation, ModelVersion, RunInput, Stage, TrainingRun
+from rlhf.loop import sampling
+from rlhf.models import EvaluatedVersion, EvaluationItem, HumanEvaluation, ModelVersion, Stage, TrainingRun
 from rlhf.runs import runs
 
 State = HumanEvaluation.State
@@ -190,17 +191,18 @@ def _sampling_run(
         return None
     if not version.has_files:
         raise refusal("model_files_missing", status=400, version=version.label, folder=version.folder)
+    # A seed of its own: another evaluation of the same version samples new responses.
+    config = {"seed": evaluation.number} | evaluation.sampling
     return runs.enqueue(
         project=evaluation.project,
         stage=Stage.SAMPLE,
-        # A seed of its own: another evaluation of the same version samples new responses.
-        config={"seed": evaluation.number} | evaluation.sampling,
+        config=config,
         options={
             "samples": evaluation.responses_per_version,
             "prompt_ids": missing,
             "evaluation": evaluation.pk,
         },
-        inputs={RunInput.Role.MODEL: version},
+        inputs=sampling.sampling_inputs(version, config),
         by=by,
     )
 

@@ -60,13 +60,7 @@ def start(
     if iteration is None:
         runs.refuse_too_many(project)
     config = {"seed": next_seed(project)} | dict(config or {})
-    if reward is None and runs.checked_settings(SampleConfig, config).best_of > 1:
-        reward = versions.latest_reward(project)
-        if reward is None:
-            raise refusal("no_reward_model", status=400, project=project.name)
-    inputs: dict[str, ModelVersion] = {RunInput.Role.MODEL: version}
-    if reward is not None:
-        inputs[RunInput.Role.REWARD] = reward
+    inputs = sampling_inputs(version, config, reward=reward)
     return runs.enqueue(
         project=project,
         stage=Stage.SAMPLE,
@@ -79,6 +73,23 @@ def start(
         by=by,
         origin=origin,
     )
+
+
+def sampling_inputs(
+    version: ModelVersion, config: Mapping[str, Any], *, reward: ModelVersion | None = None
+) -> dict[str, ModelVersion]:
+    """The models of a sampling: `version`, and `reward` or the project's newest reward model where best_of needs one.
+
+    Raises Refused.
+    """
+    inputs: dict[str, ModelVersion] = {RunInput.Role.MODEL: version}
+    if reward is None and runs.checked_settings(SampleConfig, config).best_of > 1:
+        reward = versions.latest_reward(version.project)
+        if reward is None:
+            raise refusal("no_reward_model", status=400, project=version.project.name)
+    if reward is not None:
+        inputs[RunInput.Role.REWARD] = reward
+    return inputs
 
 
 def can_be_cloned(run: TrainingRun) -> bool:

@@ -83,7 +83,7 @@ class SampleConfig(GenerationSettings):
     """Sampling responses."""
 
     best_of: int = setting(
-        1, "Best-of-n sampling: number of candidates per response, ranked by --reward.", minimum=1, maximum=1024
+        1, "Best-of-n sampling: number of candidates per response, ranked by the reward model.", minimum=1, maximum=1024
     )
     weight_format: str = setting(
         "full",

@@ -375,3 +375,15 @@ def test_ordinary_comparisons_between_versions_are_not_counted(cast: Cast, versi
     evaluation.refresh_from_db()
     assert evaluation.figures["judgments"] == 1
     assert Response.objects.filter(pk__in=evaluation.items.get().responses[str(versions[0].pk)]).exists()
+
+
+def test_candidates_are_chosen_from_by_the_reward_model_in_use(cast, versions, start, monkeypatch):
+    monkeypatch.setattr(ModelVersion, "has_files", True)
+    chosen = {"response_source": "sample", "sampling": {"best_of": 2}, "advance": False}
+    with pytest.raises(Refused, match="has no reward model yet"):
+        start(versions, **chosen)
+    reward = ModelVersion.objects.create(project=cast.project, kind="reward", number=1, folder="runs/2/run/model")
+    start(versions, **chosen)
+    sampled = TrainingRun.objects.filter(stage="sample")
+    assert sampled.count() == 2
+    assert {run.run_inputs.get(role="reward").version for run in sampled} == {reward}
