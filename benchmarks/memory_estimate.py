@@ -3,9 +3,9 @@
     python -m benchmarks plan [--stages sft reward ppo] [--methods full lora] [--precisions bf16 fp32]
     python -m benchmarks plan --shape 16 2 4 2 32 512        width, layers, heads, key-value heads, inner, vocabulary
 
-Each training is a process of its own: `python -m models_core measure`, left after one step, whose peak is the most that
-the kernel saw. What a process holds without a model (Python, torch, compiled kernels) is measured by the same command
-on a model of a few thousand parameters, and taken off. Rows are as long as max_length allows, as the plan takes them to
+Each training is a process of its own: `python -m models_core measure`, left after one step (benchmarks/step_memory.py).
+What a process holds without a model (Python, torch, compiled kernels) is measured by the same command on a model of a
+few thousand parameters, and taken off. Rows are as long as max_length allows, as the plan takes them to
 be. The default is SmolLM2-135M's shape.
 """
 
@@ -46,13 +46,6 @@ TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-ONE_STEP = """
-import sys
-from models_core.__main__ import main
-from models_core.cli.commands import measure
-measure.MEASURED_STEPS = 1
-sys.exit(main(sys.argv[1:]))
-"""
 OVERHEAD = 32
 """Tokens of a row that the template adds, at the most."""
 
@@ -109,8 +102,8 @@ def settings_of(stage: str, *, method: str, precision: str) -> dict[str, Any]:
 
 
 def measured(folder: Path, data: Path, stage: str, values: dict[str, Any], *, seconds: int) -> int:
-    """Bytes at the peak of the first steps of a training."""
-    command = [sys.executable, "-c", ONE_STEP, "measure", "--seconds", str(seconds), stage]
+    """Bytes at the peak of the first step of a training."""
+    command = [sys.executable, "-m", "benchmarks.step_memory", "measure", "--seconds", str(seconds), stage]
     command += ["--model", str(folder / "model"), "--data", str(data / f"{stage}.jsonl"), "--device", "cpu"]
     command += ["--reward", str(folder / "reward")] if stage == "ppo" else []
     command += [f"--set={name}={value}" for name, value in values.items()]

@@ -107,7 +107,8 @@ def sample(
         release=release,
         prefix=prefix,
     ) as new_batch:
-        for completed in _completed(new_batch, batches, run, stop=stop, streamed=streamed):
+        keeper = None if release else model
+        for completed in _completed(new_batch, batches, run, keeper=keeper, stop=stop, streamed=streamed):
             tally.add(completed)
     return tally.done
 
@@ -218,10 +219,12 @@ def _completed(
     batches: Iterable[Sequence[RowId]],
     run: SamplingRun,
     *,
+    keeper: Any,
     stop: StopSignal | None,
     streamed: Streamed | None,
 ) -> Iterator[list[tuple[RowId, Sample]]]:
-    """Sample one batch after another; yields the rows that ended, a few at a time.
+    """Sample one batch after another; yields the rows that ended, a few at a time. `keeper`: a model for whose next run
+    buffers and graphs are kept, or None.
 
     The one place that chooses between steps of fixed shapes, on a GPU, and steps that the host looks at one by one.
     """
@@ -235,6 +238,8 @@ def _completed(
             for ended in static.sample(rows, stop=stop, streamed=streamed):
                 yield [(row_id, _response(ids, said, run, stopped=stopped)) for row_id, ids, said, stopped in ended]
         del rows  # before the next batch takes its memory
+    if static is not None and keeper is not None:
+        static.keep(keeper)
 
 
 def _sampled(

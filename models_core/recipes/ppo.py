@@ -122,6 +122,7 @@ def train(
         actor_critic=actor_critic,
         rewards=rewards,
         average=average,
+        sampler=sampler,
     )
     state = PPOState(
         total=len(plan),

@@ -10,12 +10,13 @@ from models_core.contract.atomic_write import write_text
 from models_core.contract.rows import json_lines
 from models_core.contract.runs import processes
 from models_core.modeling import adapters
-from models_core.rl import reward_kl_plot, rollouts, trajectories
+from models_core.rl import reward_kl_plot, trajectories
 from models_core.rl.actor_critic import ActorCritic
 from models_core.rl.early_stopping import EarlyStopping, StopReason
 from models_core.rl.prompts import EncodedPrompts
 from models_core.rl.rewards.base import Completion
 from models_core.rl.rewards.pipeline import RawScores, RewardPipeline
+from models_core.rl.rollout_server.sampler import RolloutSampler
 from models_core.training import distributed
 from models_core.training.ema import MovingAverage
 from models_core.training.loop import Training
@@ -54,6 +55,7 @@ class Evaluator:
         actor_critic: ActorCritic,
         rewards: RewardPipeline,
         average: MovingAverage,
+        sampler: RolloutSampler,
     ) -> None:
         """`is_held_out`: whether `prompts` are not trained on; else their scores choose no weights."""
         self.prompts = prompts
@@ -63,6 +65,7 @@ class Evaluator:
         self.settings = actor_critic.settings
         self.rewards = rewards
         self.average = average
+        self.sampler = sampler
         self.early_stopping = EarlyStopping()
         self.stop_reason: StopReason | None = None
         self.last_step = -1
@@ -84,7 +87,7 @@ class Evaluator:
         Raises Stopped and Halted, with nothing changed.
         """
         with self.average.applied(adapters.trainable(self.actor_critic.policy)):
-            samples = self._sample()
+            samples = self._sample(step)
         raw = self.rewards.raw_scores(samples.completions)
         if step == 0 and self.settings.reward_normalise != "none":
             self.penalty_scale = float(raw.scores.double().std(correction=0)) or 1.0
@@ -103,11 +106,10 @@ class Evaluator:
                 self.training.run.reward_kl_plot, reward_kl_plot.svg(reward_kl_plot.read(self.training.run.metrics))
             )
 
-    def _sample(self) -> EvaluationSamples:
+    def _sample(self, step: int) -> EvaluationSamples:
         actor_critic = self.actor_critic
-        completions = rollouts.sample_policy(
-            actor_critic, self.prompts, seed=self.settings.seed * 2**32 + SEED_OFFSET, stop=self.training.stop
-        )
+        seed = self.settings.seed * 2**32 + SEED_OFFSET
+        completions = self.sampler.evaluation(self.prompts, step=step, seed=seed)
         rows = trajectories.per_token(
             trajectories.group_by_prompt(
                 [item.group for item in completions], budget=self.settings.max_tokens_per_forward

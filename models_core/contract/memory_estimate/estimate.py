@@ -22,6 +22,12 @@ LOGIT_CHUNK, LOGITS_AT_ONCE = 128, 2**26
 of them, as many as have LOGITS_AT_ONCE together."""
 KEPT_LOGIT_BYTES = 256 * 2**20
 """Up to this size probabilities are kept for the backward pass: KEPT_BYTES of the same module."""
+HOLES = 1 / 3
+"""A processor's heap holds so much more than the activations in bf16: fp32 numbers of a layer are made and freed among
+those that are kept, and what is freed is too small for what comes next. (docs/benchmarks/memory.md)"""
+KEPT_CACHE_BYTES = 2 * 2**30
+"""On a GPU a cache of up to this size stays between iterations of PPO, with the graphs that were recorded over it:
+KEPT_BYTES of models_core.generation.static_steps.kept_rows."""
 COLUMNS = ("weights", "masters_and_moments", "gradients", "activations", "logits", "kv_cache")
 
 
@@ -99,13 +105,17 @@ def _ppo(settings: PPOConfig, policy: LoadedModel, *, reward: ModelShape) -> Est
     if not (value == "reward" and shares):
         loaded.append(replace(frozen, shape=reward))
     periods = [*_loading(loaded)]
+    cache = 0
     if not settings.rollout_server:
         periods.append(_rollout(settings, loaded, policy))
+        cache = periods[-1].kv_cache
     elif policy.sharded:
         periods.append(_publishing(loaded, policy))
     if is_offloaded:
         periods.append(_reference(loaded))
-    periods.append(_update("ppo", settings, loaded, learning))
+    update = _update("ppo", settings, loaded, learning)
+    stays = cache <= KEPT_CACHE_BYTES and not (policy.on.is_cpu or policy.sharded)
+    periods.append(replace(update, kv_cache=cache if stays else 0))
     return Estimate(stage="ppo", periods=tuple(periods))
 
 
@@ -140,11 +150,12 @@ def _update(stage: str, settings: TrainingSettings, loaded: list[LoadedModel], l
     tokens = tokens_per_forward(settings, processes=loaded[0].on.processes)
     kept = _kept(loaded)
     kept["weights"] += max(item.gathered for item in loaded)
+    saved = activations(largest.shape, settings, tokens=tokens, on=largest.on)
     return Period(
         name="update",
         **kept,
         gradients=sum(item.gradients for item in learning),
-        activations=activations(largest.shape, settings, tokens=tokens, on=largest.on),
+        activations=saved + (round(HOLES * saved) if largest.on.is_cpu and not largest.on.is_wide else 0),
         logits=0 if stage == "reward" else _logits(learning[0], tokens=tokens),
     )
 
@@ -181,7 +192,7 @@ def _logits(item: LoadedModel, *, tokens: int) -> int:
     shape, number = item.shape, item.on.number_bytes
     at_once = LOGIT_CHUNK if item.on.is_cpu else max(LOGIT_CHUNK, LOGITS_AT_ONCE // shape.vocabulary)
     chunk = min(tokens, at_once) * shape.vocabulary * (2 * number + 4)
-    if item.on.is_cpu and (item.method != "full" or item.on.is_wide):
+    if item.on.is_cpu and item.on.is_wide:
         # A processor's library brings the head's weight into its own order for each of the two products.
         chunk += 2 * shape.embedding * number
     if item.method != "full":

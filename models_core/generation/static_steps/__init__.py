@@ -9,5 +9,6 @@ stretches.py     the sampling loop: a stretch of steps, then a look; where it ap
 static_rows.py   the buffers, and the step that is computed over them
 static_cache.py  keys and values of one layer
 buckets.py       how many rows and slots a step computes
+kept_rows.py     buffers and graphs that the next call has
 step_runner.py   computes a step: eagerly, or as a CUDA graph
 """

@@ -11,6 +11,6 @@ def row_bucket(rows: int) -> int:
     return 1 << (rows - 1).bit_length() if rows <= DOUBLING else -(-rows // DOUBLING) * DOUBLING
 
 
-def slot_bucket(slots: int, *, capacity: int) -> int:
-    """The least bucket that holds `slots` slots of a cache of so many."""
-    return min(-(-slots // SLOTS) * SLOTS, capacity)
+def slot_bucket(slots: int) -> int:
+    """The least bucket that holds `slots` slots of the cache."""
+    return -(-slots // SLOTS) * SLOTS

@@ -34,7 +34,8 @@ class StaticRows:
         # A value that the host reads back ends a capture.
         self.options = replace(run.options, device_only=True)
         limit, device = run.max_new_tokens, like.network.device
-        self.capacity = like.width + limit
+        # Whole buckets of slots: how many a step attends over doesn't depend on how long earlier prompts were.
+        self.capacity = slot_bucket(like.width + limit)
         self.made, self.in_use, self.width = 0, 0, 0
 
         def zeros(*shape: int, dtype: torch.dtype = torch.long) -> Tensor:
@@ -47,6 +48,21 @@ class StaticRows:
         self.ids, self.numbers = zeros(rows, limit), zeros(rows, limit, 2, dtype=torch.float64)
         self.history = zeros(rows, like.history.ids.shape[1])  # of prompt and response, filled with the prompt's first
         self.layers = [StaticKeyValues(layer, rows=rows, capacity=self.capacity) for layer in like.layers]
+
+    def has_room_for(self, batch: Batch, *, rows: int) -> bool:
+        """Whether a batch can be taken over as `rows` rows."""
+        is_long = batch.width + self.run.max_new_tokens > self.capacity
+        return rows <= self.rows and not is_long and batch.history.ids.shape[1] <= self.history.shape[1]
+
+    @property
+    def cache_bytes(self) -> int:
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.layers)
+
+    def clear(self) -> None:
+        """Forget the keys and values of earlier weights, which may not have been finite: 0 x NaN is NaN."""
+        for layer in self.layers:
+            layer.keys.zero_()
+            layer.values.zero_()
 
     def begin(self, batch: Batch, *, rows: int) -> None:
         """Take over a batch whose prompts are computed, as `rows` rows, and sample the first token of each."""
@@ -76,7 +92,7 @@ class StaticRows:
 
     def advance(self) -> None:
         """One decode step: every row gets one more token."""
-        slots = slot_bucket(self.width + self.made, capacity=self.capacity)
+        slots = slot_bucket(self.width + self.made)
         rows = self.in_use
         self.runner((rows, slots), lambda: self._step(rows, slots))
         self.made += 1

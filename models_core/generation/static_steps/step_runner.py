@@ -33,6 +33,10 @@ class CapturedSteps:
         self.known: set[Hashable] = set()
         self.recorded: dict[Hashable, Step] = {}
 
+    @property
+    def has_graphs(self) -> bool:
+        return self.capture is not None and bool(self.recorded)
+
     def __call__(self, key: Hashable, step: Step) -> None:
         if self.capture is None or key not in self.known:
             self.known.add(key)

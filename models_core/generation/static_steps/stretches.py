@@ -14,7 +14,7 @@ from models_core.contract.errors import Stopped
 from models_core.contract.runs.stopping import StopSignal
 from models_core.generation.batch import Batch
 from models_core.generation.sampling_run import SamplingRun
-from models_core.generation.static_steps import step_runner
+from models_core.generation.static_steps import kept_rows, step_runner
 from models_core.generation.static_steps.buckets import row_bucket
 from models_core.generation.static_steps.static_rows import StaticRows
 from models_core.generation.static_steps.step_runner import StepRunner
@@ -43,11 +43,18 @@ def sampler_for(rows: Any, run: SamplingRun) -> "StaticSampler | None":
 
 
 class StaticSampler:
-    """Samples the batches of one run, the largest and longest first: its buffers and graphs serve those after it."""
+    """Samples the batches of one run, the largest and longest first: its buffers and graphs serve those after it, and
+    the next run of the same model (`kept_rows`)."""
 
     def __init__(self, run: SamplingRun, runner: StepRunner) -> None:
         self.run, self.runner = run, runner
         self.rows: StaticRows | None = None
+
+    def keep(self, model: Any) -> None:
+        """The run is over: another one may have what it has made."""
+        if self.rows is not None:
+            kept_rows.keep(model, self.rows)
+            self.rows = None
 
     def sample(self, batch: Batch, *, stop: StopSignal | None, streamed: Streamed | None) -> Iterator[list[Ended]]:
         """Sample until every row has ended; yields those that ended, stretch by stretch. The batch is used up.
@@ -82,6 +89,8 @@ class StaticSampler:
         if stop is not None and stop.requested:
             raise Stopped
         bucket = row_bucket(len(batch))
+        if self.rows is None:
+            self.rows = kept_rows.take(batch, self.run)
         if self.rows is None:
             self.rows = StaticRows(batch, self.run, rows=bucket, runner=self.runner)
         self.rows.begin(batch, rows=bucket)

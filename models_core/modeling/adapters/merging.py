@@ -14,6 +14,7 @@ from models_core.modeling.adapters import peft_folder, quantised
 from models_core.modeling.adapters.layers import embedding, trunk
 from models_core.modeling.adapters.soft_prompts import VirtualTokens
 from models_core.modeling.adapters.storage import stored_variant
+from models_core.modeling.devices import is_accelerator
 
 EXACT = "exact_weights"
 """Attribute of a merged model: weights in fp32 that its own are the rounded copies of, by name."""
@@ -123,16 +124,26 @@ def merged_for_sampling(model: Any) -> Iterator[None]:
     Decoding is one small product a layer and token, and LoRA's two more double its time. The weights are put back
     bit for bit afterwards; peft's own unmerging subtracts, which leaves rounding behind at every rollout. A 4-bit base
     stays as it is: merging would quantise it anew.
+
+    On a GPU the sum stands where the weights are, for whose addresses steps are recorded, and a copy keeps them
+    meanwhile. On a processor the copy gets the sum: the weights may be pages of a file.
     """
     layers = [layer for _, layer in merging_layers(model) if not quantised.is_quantised(layer.get_base_layer())]
     kept = [(layer, _tensors(layer.get_base_layer())) for layer in layers]
+    copies: list[tuple[Tensor, Tensor]] = []
     try:
         for layer, tensors in kept:
             for name, value in tensors.items():
-                getattr(layer.get_base_layer(), name).data = value.clone()
+                copy = value.clone()
+                if is_accelerator(value.device):
+                    copies.append((value, copy))
+                else:
+                    getattr(layer.get_base_layer(), name).data = copy
             layer.merge()
         yield
     finally:
+        for value, copy in copies:
+            value.copy_(copy)
         for layer, tensors in kept:
             layer.merged_adapters.clear()
             for name, value in tensors.items():

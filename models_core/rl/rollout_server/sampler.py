@@ -1,4 +1,5 @@
-"""Rollouts of each iteration: from the rollout server where it can be trusted, else sampled in this process.
+"""Rollouts of each iteration, and responses that are evaluated: from the rollout server where it can be trusted, else
+sampled in this process.
 
     iteration i         rollouts by the weights of     while it trains
     rollouts_ahead=0    i - 1                          -
@@ -31,7 +32,7 @@ from models_core.rl.rewards.base import Completion
 from models_core.rl.rollout_logprobs import TOLERANCES, ZERO_TOLERANCE, LogprobComparison
 from models_core.rl.rollout_server.ahead import AheadRequest, decoded, encoded
 from models_core.rl.rollout_server.published_weights import PublishedWeights, WeightsFolder, check_method
-from models_core.rl.rollout_server.vllm_client import RolloutServer
+from models_core.rl.rollout_server.vllm_client import RolloutServer, UnusableRollouts
 from models_core.rl.trajectories import PerToken, RolloutLogprobs, group_by_prompt, pad_rows, per_token
 from models_core.training import distributed, fsdp
 
@@ -42,6 +43,15 @@ LARGEST_DEVIATION = {0: 0.25, 1: 1.0}
 comes to 0.06; one iteration's update, at an approx_kl of 0.05, to 0.3."""
 LONGEST_WAIT = 32
 """Iterations until a server that keeps failing is asked again, at the most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """`samples` responses to each of these prompts."""
+
+    prompts: EncodedPrompts
+    samples: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,7 @@ class RolloutSampler:
         if self.is_served:
             arrived, self._arrived = self._arrived, None
             if arrived is not None and arrived[0] == step:
-                found = self._checked(self._completions(step, arrived[1]), step=step, staleness=1)
+                found = self._checked(arrived[1], step=step, staleness=1)
             elif step >= self.next_try:
                 found = self._served_now(step)
             else:
@@ -116,16 +126,36 @@ class RolloutSampler:
         if not (self.is_served and self.settings.rollouts_ahead) or step > len(self.plan) or step < self.next_try:
             return
         weights = self._published(step - 2)
-        self._ahead = AheadRequest(step, partial(self.ask, step, weights), stop=self.stop)
+        self._ahead = AheadRequest(step, partial(self.ask, self._request(step), weights), stop=self.stop)
 
     def collect(self) -> None:
         """Wait for the rollouts that `begin_next` has had sampled, so that a checkpoint holds them. Raises Stopped."""
         ahead, self._ahead = self._ahead, None
         if ahead is None:
             return
-        samples = self._shared_outcome(ahead.result(), step=ahead.step)
-        if samples is not None:
-            self._arrived = (ahead.step, samples)
+        try:
+            self._arrived = (ahead.step, self._shared_outcome(ahead.result()))
+        except UnusableRollouts as error:
+            self._failed(str(error), step=ahead.step)
+
+    # ---- an evaluation -----------------------------------------------------------------------------------------------
+
+    def evaluation(self, prompts: EncodedPrompts, *, step: int, seed: int) -> list[Completion]:
+        """One completion of the policy as it is now, after `step` iterations, for each prompt. Raises Stopped.
+
+        A server that is left alone is not asked for these either; whether it can do it, iterations find out.
+        """
+        if self.is_served and step + 1 >= self.next_try:
+            request = Request(prompts=prompts, samples=1, seed=seed)
+            try:
+                samples = self._shared_outcome(self.ask(request, self._published(step), self.stop))
+                completions = self._completions(request, samples)
+                self._compare(completions, staleness=0)
+                return completions
+            except UnusableRollouts as error:
+                self.note = f"{error} The evaluation after iteration {step} was sampled in this process."
+                processes.log_main(self.note)
+        return rollouts.sample_policy(self.actor_critic, prompts, seed=seed, stop=self.stop)
 
     def close(self) -> None:
         """Part from the server: what it still samples is of no use, and the adapter of none to others."""
@@ -146,9 +176,20 @@ class RolloutSampler:
     # ---- asking ------------------------------------------------------------------------------------------------------
 
     def _served_now(self, step: int) -> Rollouts | None:
-        weights = self._published(step - 1)
-        samples = self._shared_outcome(self.ask(step, weights, self.stop), step=step)
-        return None if samples is None else self._checked(self._completions(step, samples), step=step, staleness=0)
+        try:
+            samples = self._shared_outcome(self.ask(self._request(step), self._published(step - 1), self.stop))
+        except UnusableRollouts as error:
+            self._failed(str(error), step=step)
+            return None
+        return self._checked(samples, step=step, staleness=0)
+
+    def _request(self, step: int) -> Request:
+        """What iteration `step` asks for."""
+        rows = self.plan[step - 1]
+        prompts = EncodedPrompts(
+            prompts=[self.prompts.prompts[row] for row in rows], ids=[self.prompts.ids[row] for row in rows], counts={}
+        )
+        return Request(prompts=prompts, samples=self.settings.group_size, seed=self._seed(step))
 
     def _published(self, step: int) -> PublishedWeights | str:
         """The weights after `step` iterations for the server, or why they cannot be written; the first process's."""
@@ -160,11 +201,11 @@ class RolloutSampler:
             except OSError as error:
                 return f"The weights cannot be written for the rollout server ({error.strerror})."
 
-    def ask(self, step: int, weights: PublishedWeights | str, stop: StopSignal) -> dict[str, Any]:
+    def ask(self, request: Request, weights: PublishedWeights | str, stop: StopSignal) -> dict[str, Any]:
         """Load the weights and sample: {"samples": ...}, {"error": a sentence} or {"stopped": True}."""
         if isinstance(weights, str) or not processes.is_main():
             return {"error": weights}
-        rows, server = self.plan[step - 1], RolloutServer(self.settings, stop=stop)
+        server = RolloutServer(self.settings, stop=stop)
         try:
             model = server.load(weights)
             previous, self._loaded = self._loaded, model if weights.is_adapter else ""
@@ -172,11 +213,11 @@ class RolloutSampler:
                 self._unload(previous)
             samples = server.sample(
                 model,
-                [self.prompts.ids[row] for row in rows],
-                samples=self.settings.group_size,
+                request.prompts.ids,
+                samples=request.samples,
                 stop_ids=self.actor_critic.stop_ids,
                 vocabulary=len(embedding(self.actor_critic.policy)),
-                seed=self._seed(step),
+                seed=request.seed,
             )
         except Stopped:
             return {"error": "The rollouts were stopped."} if stop.waits_for_step else {"stopped": True}
@@ -191,28 +232,24 @@ class RolloutSampler:
             except (ServerFailed, BadInput, Stopped):
                 return  # it may be gone, and its memory with it
 
-    def _shared_outcome(self, outcome: Mapping[str, Any], *, step: int) -> list[list[Sample]] | None:
-        """What the first process was sent, in all of them; None where it failed. Raises Stopped in all."""
+    def _shared_outcome(self, outcome: Mapping[str, Any]) -> list[list[Sample]]:
+        """What the first process was sent, in all of them. Raises UnusableRollouts where it failed, and Stopped."""
         outcome_of_main: dict[str, Any] = json.loads(distributed.broadcast(json.dumps(outcome)))
         if "stopped" in outcome_of_main:
             raise Stopped
         if "error" in outcome_of_main:
-            self._failed(outcome_of_main["error"], step=step)
-            return None
+            raise UnusableRollouts(outcome_of_main["error"])
         return decoded(outcome_of_main["samples"])
 
     # ---- checking ----------------------------------------------------------------------------------------------------
 
-    def _checked(self, completions: list[Completion], *, step: int, staleness: int) -> Rollouts | None:
+    def _checked(self, samples: Sequence[Sequence[Sample]], *, step: int, staleness: int) -> Rollouts | None:
         """Rollouts of the server with what is made of their log-probabilities; None where others sampled them."""
-        comparison = self._compare(completions)
-        metrics, deviation = comparison.metrics, comparison.log_probs.deviation
-        if not deviation <= LARGEST_DEVIATION[staleness]:  # NaN is beyond every bound
-            self._failed(
-                f"The server {self.settings.rollout_server} samples from other weights than it was given: its "
-                f"log-probabilities are {deviation:.2g} nats a token from the policy's.",
-                step=step,
-            )
+        completions = self._completions(self._request(step), samples)
+        try:
+            comparison = self._compare(completions, staleness=staleness)
+        except UnusableRollouts as error:
+            self._failed(str(error), step=step)
             return None
         if self.failures:
             processes.log_main(f"The server {self.settings.rollout_server} samples again, from iteration {step} on.")
@@ -227,11 +264,14 @@ class RolloutSampler:
             is_served=True,
             reused=RolloutLogprobs(noted, torch.zeros_like(noted)) if self.are_reused else None,
             behaviour=None if is_equal else noted,
-            metrics=metrics | {"served_rollouts": 1.0, "rollout_staleness": float(staleness)},
+            metrics=comparison.metrics | {"served_rollouts": 1.0, "rollout_staleness": float(staleness)},
         )
 
-    def _compare(self, completions: Sequence[Completion]) -> LogprobComparison:
-        """A forward pass of the policy over a few of the responses, evenly chosen, against what the server noted."""
+    def _compare(self, completions: Sequence[Completion], *, staleness: int) -> LogprobComparison:
+        """A forward pass of the policy over a few of the responses, evenly chosen, against what the server noted.
+
+        Raises UnusableRollouts where they are so far apart that others sampled them.
+        """
         count = min(CHECKED_RESPONSES, len(completions))
         chosen = [completions[place * len(completions) // count] for place in range(count)]
         groups = group_by_prompt([item.group for item in chosen], budget=self.settings.max_tokens_per_forward)
@@ -243,6 +283,12 @@ class RolloutSampler:
         mask = torch.arange(noted.shape[1], device=computed.device)[None, :] < lengths[:, None]
         comparison = LogprobComparison()
         comparison.add(log_probs=computed[mask], rollout_log_probs=noted[mask], values=None, rollout_values=noted[mask])
+        deviation = comparison.log_probs.deviation
+        if not deviation <= LARGEST_DEVIATION[staleness]:  # NaN is beyond every bound
+            raise UnusableRollouts(
+                f"The server {self.settings.rollout_server} samples from other weights than it was given: its "
+                f"log-probabilities are {deviation:.2g} nats a token from the policy's."
+            )
         return comparison
 
     def _failed(self, reason: str, *, step: int) -> None:
@@ -256,17 +302,17 @@ class RolloutSampler:
     def _seed(self, step: int) -> int:
         return self.settings.seed * 2**32 + step
 
-    def _completions(self, step: int, samples: Sequence[Sequence[Sample]]) -> list[Completion]:
+    def _completions(self, request: Request, samples: Sequence[Sequence[Sample]]) -> list[Completion]:
         return [
             Completion(
-                prompt=self.prompts.prompts[row],
-                prompt_ids=self.prompts.ids[row],
+                prompt=prompt,
+                prompt_ids=ids,
                 ids=sample.ids,
                 text=chat.decode_response(self.actor_critic.tokenizer, sample.ids),
                 ended=sample.finish_reason == "stop",
                 log_probs=sample.logprobs,
             )
-            for row, own in zip(self.plan[step - 1], samples, strict=True)
+            for prompt, ids, own in zip(request.prompts.prompts, request.prompts.ids, samples, strict=True)
             for sample in own
         ]
 

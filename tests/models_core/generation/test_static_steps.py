@@ -3,6 +3,7 @@
 Everything but the graph itself runs here: a step is recorded and replayed by `recorded_steps`.
 """
 
+import weakref
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from models_core.contract.errors import Stopped
 from models_core.contract.runs.stopping import StopSignal
 from models_core.generation import batch, generate
 from models_core.generation.llama.torch_steps import masked_attention
-from models_core.generation.static_steps import step_runner, stretches
+from models_core.generation.static_steps import kept_rows, step_runner, stretches
 from models_core.generation.static_steps.buckets import row_bucket, slot_bucket
 from models_core.generation.static_steps.step_runner import CapturedSteps
 from models_core.modeling.operators import without_kernels
@@ -44,6 +45,7 @@ def _plain_torch():
 def captures(monkeypatch):
     """From when it is `on`, steps are recorded and replayed; short stretches, and buckets of few slots."""
     found = Captures()
+    monkeypatch.setattr(kept_rows, "_kept", weakref.WeakKeyDictionary())
     monkeypatch.setattr("models_core.generation.static_steps.buckets.SLOTS", 16)
     monkeypatch.setattr(stretches, "STRETCH", 4)
 
@@ -228,7 +230,7 @@ def test_a_cuda_graph_is_recorded_in_one_pool_and_replayed(monkeypatch):
 
 def test_buckets():
     assert [row_bucket(rows) for rows in (1, 2, 3, 8, 9, 129, 256, 257, 600)] == [1, 2, 4, 8, 16, 256, 256, 512, 768]
-    assert [slot_bucket(slots, capacity=300) for slots in (1, 128, 129, 290)] == [128, 128, 256, 300]
+    assert [slot_bucket(slots) for slots in (1, 128, 129, 290)] == [128, 128, 256, 384]
 
 
 def test_prompts_on_a_gpu_are_computed_many_at_once_and_without_groups_of_heads():

@@ -12,7 +12,9 @@ import torch
 from models_core.contract.errors import BadInput
 from models_core.generation.generate import Sample
 from models_core.recipes import ppo
+from models_core.rl import rollouts
 from models_core.rl.actor_critic import ActorCritic
+from models_core.rl.rollout_server.sampler import RolloutSampler
 from models_core.rl.rollout_server.vllm_client import UnusableRollouts, read_samples
 from tests.harness.rollout_server import TinyVLLM, hangs_up, refuses, says_nothing, tiny_vllm
 from tests.models_core import recipe_runs
@@ -28,6 +30,18 @@ RUN: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_model(tmp_path_factory.mktemp("base") / "model")
+
+
+@pytest.fixture(autouse=True)
+def _evaluations_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked here is asked for an iteration; evaluations are those of test_served_evaluation."""
+    monkeypatch.setattr(
+        RolloutSampler,
+        "evaluation",
+        lambda self, prompts, *, step, seed: rollouts.sample_policy(
+            self.actor_critic, prompts, seed=seed, stop=self.stop
+        ),
+    )
 
 
 @pytest.fixture

@@ -81,6 +81,14 @@ def test_lora_of_8b_by_ppo_on_one_gpu() -> None:
     assert (sample.kv_cache, update.kv_cache) == (8_589_934_592, 0)
 
 
+def test_a_small_cache_stays_beside_the_update() -> None:
+    """32 rows x 1024 x 2 x 16 x 512 x 2 bytes; of 64 rows as many as may stay, of 128 more, which don't."""
+    for rows, kept in ((32, 2**30), (64, 2**31), (128, 0)):
+        sample, update = planned("1B", "ppo", batch_size=rows).periods
+        assert (sample.kv_cache, update.kv_cache) == (rows * 2**25, kept)
+    assert planned("1B", "ppo", batch_size=32, rollout_server="http://host").periods[-1].kv_cache == 0
+
+
 def test_full_fine_tuning_of_8b_split_over_eight_gpus() -> None:
     """Layers: 32 x 218,112,000 numbers, of which a process has an eighth; 1,050,677,248 outside of them stay whole."""
     load, update = planned("8B", "sft", method="full", gpus=8, parallel="fsdp").periods
