@@ -4,7 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from annotate.labeling import exam, queue
@@ -288,3 +290,14 @@ class TestThePages:
         home = client.get("/").content.decode()
         assert "of the plan" not in home
         assert "Backlog" not in home
+
+
+def test_who_is_at_work_is_found_among_open_leases(cast: Cast) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL chooses by its statistics, of which a test has none")
+    with CaptureQueriesContext(connection) as found:
+        assert Dashboard(cast.project).active == []
+    (statement,) = [query["sql"] for query in found.captured_queries if "lease_until" in query["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {statement}")
+        assert "USING INDEX assignment_open_lease (lease_until>?)" in cursor.fetchall()[0][-1]
