@@ -1,6 +1,7 @@
 """Formats of files, one module each: what comes in (IMPORTERS) and what goes out (EXPORTERS), by name."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -148,8 +149,11 @@ def detect(path: Path, *, name: str = "") -> str:
 
 def _is_spread(path: Path) -> bool:
     """Whether the first line only opens an object that goes on below, as indented JSON does."""
-    _place, line = next(files.lines(path), ("", ""))
-    return isinstance(line, str) and line.endswith(("{", "[", ","))
+    found = [line for _place, line in islice(files.lines(path), 2) if isinstance(line, str)]
+    if len(found) < 2 or not found[0].endswith(("{", "[", ",")):
+        return False
+    # A line that begins an object is a row of its own, unless it stands in an array.
+    return found[0].endswith("[") or not found[1].lstrip().startswith("{")
 
 
 def rows_of(
