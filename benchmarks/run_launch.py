@@ -23,6 +23,7 @@ from benchmarks.load.browser import Browser, Times
 from benchmarks.load.people import succeeded
 from config.serving import descendants
 from models_core.contract import catalogue
+from models_core.contract.rows import json_lines
 from tests.faults.work import FilledIn, make_admin
 from tests.harness.ports import free_port
 
@@ -130,6 +131,6 @@ def _training_command(hone: service.Service) -> list[str]:
 
 
 def _times(folder: Path, began: float) -> tuple[float, float]:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = json_lines.written(folder / "metrics.jsonl")
     steps = [line["time"] for line in lines if line.get("step", 0) > 0 and "loss" in line]
     return steps[0] - began, steps[-1] - steps[0]
