@@ -54,7 +54,7 @@ def executed(run: TrainingRun) -> TrainingRun:
 
 def test_every_stage_has_an_entry() -> None:
     assert set(STAGE_SPECS) == set(Stage.values)
-    others = {"sample", "score", "judge", "import", "gguf", "push", "measure", "benchmark"}
+    others = {"score", "judge", "import", "gguf", "push", "measure", "benchmark"}
     assert set(STAGE_SPECS) - set(LAUNCHABLE) == others
 
 
