@@ -345,6 +345,7 @@ def export(format: str) -> dict[str, Any]:
 
 def some(count: int) -> dict[str, Any]:
     """Our export of so many rankings to Label Studio's JSON, and these tasks for the peer."""
+    from annotate.data.pacing import no_garbage_collection
     from annotate.data.snapshot_rows import rows
     from annotate.data.snapshot_selection import selected
     from annotate.formats import EXPORTERS
@@ -357,7 +358,7 @@ def some(count: int) -> dict[str, Any]:
         for _warm_up in range(2):
             began, written = time.perf_counter(), 0
             judged = selected(snapshot)[0]
-            with exporter.open(path, kind="rankings") as file:
+            with exporter.open(path, kind="rankings") as file, no_garbage_collection():  # as snapshots are written
                 for _split, row in rows(snapshot, (judged.only(list(range(min(count, len(judged))))),)):
                     for exported in exporter.rows(row or {}, kind="rankings"):
                         file.write(exported)
