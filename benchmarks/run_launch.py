@@ -85,9 +85,8 @@ def _measured(chosen: argparse.Namespace, data: Path) -> dict[str, Any]:
 
 def _by_page(hone: service.Service, admin: Browser, settings: dict[str, str]) -> tuple[list[str], float, float]:
     """The command of the run, seconds to its first step, and from there to its last."""
-    from django.conf import settings as configured
-
     from rlhf.models import TrainingRun
+    from rlhf.runs.execution.run_files import RunFiles
 
     path = "/p/demo/training/new/reward"
     fields = FilledIn(admin.get(path, "page of a new run").text).fields
@@ -108,7 +107,7 @@ def _by_page(hone: service.Service, admin: Browser, settings: dict[str, str]) ->
         time.sleep(LOOK_SECONDS)
     if run.status != TrainingRun.Status.SUCCEEDED or not command:
         raise SystemExit(f"The run ended as {run.status}: {run.error}")
-    return command, *_times(configured.HONE_DATA / run.folder, began)
+    return command, *_times(RunFiles(run).run, began)
 
 
 def _by_hand(command: list[str], out: Path) -> tuple[float, float]:
