@@ -15,7 +15,7 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -488,15 +488,9 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
     with path.open("rb") as plain:
         if plain.read(2) == GZIP_MAGIC:
             raise BadFile(_("%(file)s is a gzipped Parquet file. Unpack it.") % {"file": path.name})
-    number, of_row = 0, _("row %(number)d")
     try:
         with pq.ParquetFile(path) as file:
-            batch_size, finish = _rows_at_once(file, path), _finisher(file.schema_arrow)
-            for part in file.iter_batches(batch_size=batch_size, use_threads=False):
-                batch = arrow_values.in_microseconds(part)
-                for row in batch.to_pylist() if _is_small(batch) else _one_by_one(batch):
-                    number += 1
-                    yield of_row % {"number": number}, finish(row) if isinstance(row, dict) else row
+            yield from _numbered(file.iter_batches(batch_size=_rows_at_once(file, path), use_threads=False))
     except (pa.ArrowException, OSError, ValueError, OverflowError):
         raise BadFile(_("%(file)s is a broken Parquet file.") % {"file": path.name}) from None
 
@@ -528,7 +522,6 @@ def _arrow(path: Path) -> Iterator[tuple[str, Row]]:
     """The rows of an Arrow stream, as `datasets` saves them, a batch at a time; a null is what isn't there."""
     import pyarrow as pa
 
-    number, of_row = 0, _("row %(number)d")
     try:
         with path.open("rb") as file:
             if file.read(len(ARROW_FILE)) == ARROW_FILE:
@@ -537,14 +530,7 @@ def _arrow(path: Path) -> Iterator[tuple[str, Row]]:
                     % {"file": path.name}
                 )
             file.seek(0)
-            for found in _batches(_BoundedReads(file, path), path):
-                batch = arrow_values.in_microseconds(found)
-                finish = _finisher(batch.schema)
-                for start in range(0, batch.num_rows, ROWS_OF_PARQUET):
-                    part = batch.slice(start, ROWS_OF_PARQUET)
-                    for row in part.to_pylist() if _is_small(part) else _one_by_one(part):
-                        number += 1
-                        yield of_row % {"number": number}, finish(row) if isinstance(row, dict) else row
+            yield from _numbered(_batches(_BoundedReads(file, path), path))
     except (pa.ArrowException, OSError, ValueError, OverflowError):
         raise BadFile(_("%(file)s is a broken Arrow stream.") % {"file": path.name}) from None
 
@@ -654,6 +640,20 @@ def _one_by_one(batch: Any) -> Iterator[dict[str, Any] | BadRow]:
             yield BadRow(_("more than %(values)s values in a row") % {"values": f"{MOST_VALUES:,}"})
         else:
             yield single.to_pylist()[0]
+
+
+def _numbered(batches: Iterable[Any]) -> Iterator[tuple[str, Row]]:
+    """(place, row) of all rows of batches of Arrow, a few at a time, as JSON has them."""
+    number, place = 0, _("row %(number)d")
+    finish: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    for found in batches:
+        batch = arrow_values.in_microseconds(found)
+        finish = finish or _finisher(batch.schema)  # of all of them: a file has one schema
+        for start in range(0, batch.num_rows, ROWS_OF_PARQUET):
+            part = batch.slice(start, ROWS_OF_PARQUET)
+            for row in part.to_pylist() if _is_small(part) else _one_by_one(part):
+                number += 1
+                yield place % {"number": number}, finish(row) if isinstance(row, dict) else row
 
 
 def _finisher(schema: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:

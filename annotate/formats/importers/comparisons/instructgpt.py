@@ -23,9 +23,7 @@ def parse(row: Fields) -> ImportedRow:
 
 
 def _truthful(row: Fields, author: WrittenBy) -> ImportedRow:
-    ratings = {
-        name: value for key, name in (("true", "true"), ("info", "info")) if (value := row.number(key)) is not None
-    }
+    ratings = {name: value for name in ("true", "info") if (value := row.number(name)) is not None}
     if not ratings:
         raise LeftOut(_("its rating is no number"))
     response = row.text("answer") if "answer" in row else ""

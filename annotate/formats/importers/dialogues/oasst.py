@@ -47,11 +47,7 @@ def read(path: Path, *, name: str = "") -> Iterator[tuple[str, files.Row]]:
         return ("", row["message_tree_id"]) if isinstance(row, dict) and _is_message(row) else (place, None)
 
     for (alone, _tree), rows in groupby(files.objects(path, name=name), tree_of):
-        yield from _rows_of(rows, alone=bool(alone))
-
-
-def _rows_of(rows: Iterator[tuple[str, Any]], *, alone: bool) -> Iterator[tuple[str, files.Row]]:
-    return rows if alone else _joined(rows)
+        yield from rows if alone else _joined(rows)
 
 
 def _is_message(row: dict[str, Any]) -> bool:
