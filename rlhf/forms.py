@@ -247,7 +247,7 @@ class RunForm(SettingsForm):
 
     def _add_prompts(self, given: dict[str, Any]) -> None:
         """Which prompts are sampled, and how many responses to each."""
-        self.others += ["prompts", "samples", "order"]
+        self.others += SAMPLING_OPTIONS
         self.fields |= SampleForm().fields
         self.initial.update({"samples": self.project.responses_per_task, "order": PromptOrder.LEAST_COMPARED})
         self.fields["order"] = forms.ChoiceField(label=_("Which prompts"), choices=PromptOrder.choices)
