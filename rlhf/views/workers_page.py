@@ -38,6 +38,8 @@ def workers_page(request: HttpRequest) -> HttpResponse:
             refusal = error
         else:
             return redirect("rlhf:workers")
+    if request.headers.get("HX-Target") == "workers":  # asked for every few seconds: the table alone
+        return render(request, "rlhf/workers.html#workers", {"workers": _workers(projects)})
     waiting = list(waiting_order.waiting().select_related("project")[:MOST_WAITING])
     context = {
         "workers": _workers(projects),
@@ -46,8 +48,7 @@ def workers_page(request: HttpRequest) -> HttpResponse:
         "priorities": TrainingRun.Priority.choices,
         "refusal": refusal,
     }
-    template = "rlhf/workers.html#workers" if request.headers.get("HX-Target") == "workers" else "rlhf/workers.html"
-    return render(request, template, context, status=refusal.status or 400 if refusal else 200)
+    return render(request, "rlhf/workers.html", context, status=refusal.status or 400 if refusal else 200)
 
 
 def _change(request: HttpRequest, user: User) -> None:
