@@ -28,7 +28,8 @@ from tests.faults.work import FilledIn, make_admin
 from tests.harness.ports import free_port
 
 LONGEST_SECONDS = 1_800.0
-LOOK_SECONDS = 0.1
+LOOK_SECONDS, WAIT_SECONDS = 0.1, 5.0
+"""Between two looks, until the command is known and from then on: a look takes time from the run on the same cores."""
 
 
 def main(arguments: list[str]) -> int:
@@ -104,7 +105,7 @@ def _by_page(hone: service.Service, admin: Browser, settings: dict[str, str]) ->
             command = _training_command(hone)
         if run.ended or time.time() > until:
             break
-        time.sleep(LOOK_SECONDS)
+        time.sleep(WAIT_SECONDS if command else LOOK_SECONDS)
     if run.status != TrainingRun.Status.SUCCEEDED or not command:
         raise SystemExit(f"The run ended as {run.status}: {run.error}")
     return command, *_times(RunFiles(run).run, began)
