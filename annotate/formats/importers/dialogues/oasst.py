@@ -47,7 +47,10 @@ def read(path: Path, *, name: str = "") -> Iterator[tuple[str, files.Row]]:
         return ("", row["message_tree_id"]) if isinstance(row, dict) and _is_message(row) else (place, None)
 
     for (alone, _tree), rows in groupby(files.objects(path, name=name), tree_of):
-        yield from rows if alone else _joined(rows)
+        if alone:
+            yield from rows
+        else:
+            yield from _joined(rows)
 
 
 def _is_message(row: dict[str, Any]) -> bool:
