@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -12,6 +13,7 @@ from annotate.models import Prompt
 from annotate.rendering import chart_figures
 from annotate.rendering.chart_figures import Strip
 from rlhf.human_evaluation import leaderboard
+from rlhf.loop.rounds import forecast
 from rlhf.models import HumanEvaluation, Leaderboard, ModelVersion
 
 LEVELS = 10
@@ -138,6 +140,22 @@ class EvaluationPage:
             "n": undecided,
             "pairs": len(found["pairs"]),
         }
+
+    def expected(self) -> str:
+        """When judging begins, by the runs that sample; then when the last prompt is judged, by the pace so far."""
+        if self.evaluation.state == HumanEvaluation.State.SAMPLING:
+            left = [forecast.seconds_left(one.run) for one in self.evaluated if one.run and not one.run.ended]
+            known = [seconds for seconds in left if seconds is not None]
+            # Runs of a queue that one worker consumes come one after the other.
+            when = forecast.in_words(sum(known)) if known and len(known) == len(left) else ""
+            return _("Judging begins %(when)s.") % {"when": when} if when else ""
+        since, found = self.evaluation.active_since, self.figures
+        if self.evaluation.state != HumanEvaluation.State.ACTIVE or since is None or not found:
+            return ""
+        judged = found["complete"] - found.get("same_text", 0)
+        per_hour = judged / max((timezone.now() - since).total_seconds() / forecast.HOUR, 1.0)
+        when = forecast.in_words(forecast.until_judged(found["prompts"] - found["complete"], per_hour=per_hour))
+        return _("At the current pace every prompt is judged %(when)s.") % {"when": when} if when else ""
 
     def _sentence(self, pair: Mapping[str, Any]) -> str:
         first, second = self.versions[pair["first"]].label, self.versions[pair["second"]].label

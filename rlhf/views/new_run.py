@@ -16,7 +16,7 @@ from rlhf.forms import RunForm
 from rlhf.models import ModelVersion, TrainingRun
 from rlhf.reports import run_table
 from rlhf.runs import estimates, launch
-from rlhf.runs.planning import differences, durations, measurements, train_rows
+from rlhf.runs.planning import differences, durations, generated, measurements, train_rows
 from rlhf.runs.queues import workers
 from rlhf.runs.runs import training_queue
 from rlhf.runs.stages.registry import LAUNCHABLE
@@ -107,12 +107,15 @@ def _plan(form: RunForm, *, refused: str = "") -> dict[str, Any]:
     given: dict[str, Any] = {"stage": bound.stage, "config": bound.config(), "queue": training_queue()}
     snapshot = bound.cleaned_data.get("snapshot")
     plan["needs"] = estimates.needs(models=models, snapshot=snapshot, **given)
-    rows = train_rows.expected(
-        bound.project,
-        kind=bound.spec.snapshot,
-        snapshot=snapshot,
-        aggregation=bound.cleaned_data.get("aggregation") or "",
-    )
+    if bound.stage in generated.STAGES:
+        rows = generated.expected(bound.project, stage=bound.stage, options=bound.cleaned_data)
+    else:
+        rows = train_rows.expected(
+            bound.project,
+            kind=bound.spec.snapshot,
+            snapshot=snapshot,
+            aggregation=bound.cleaned_data.get("aggregation") or "",
+        )
     _add_time(plan, given, models=models, rows=rows)
     _add_measuring(plan, given, models=models, project=bound.project)
     problems = [refused] if refused else []

@@ -1,5 +1,6 @@
 """E-mail addresses and webhooks of a project, what was sent to them, and sending it again."""
 
+import json
 import secrets
 from typing import Any
 
@@ -87,11 +88,11 @@ def notifications(request: ProjectRequest) -> HttpResponse:
     return render(request, "rlhf/notifications.html", context, status=status if form.errors else 200)
 
 
-def _shown(payload: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """The content with the first items of each list, and how many items are left out."""
+def _shown(payload: dict[str, Any]) -> tuple[str, int]:
+    """The content as JSON, as it is sent, with the first items of each list, and how many items are left out."""
     shown = {name: value[:ITEMS_SHOWN] if isinstance(value, list) else value for name, value in payload.items()}
     left_out = sum(len(value) - len(shown[name]) for name, value in payload.items() if isinstance(value, list))
-    return shown, left_out
+    return json.dumps(shown, indent=1, ensure_ascii=False), left_out
 
 
 @require_POST

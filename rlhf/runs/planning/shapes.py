@@ -8,7 +8,7 @@ from models_core.contract.settings import parse, settings_of
 SETTINGS = (
     "method", "batch_size", "batch_tokens", "max_length", "max_tokens_per_forward", "gradient_checkpointing",
     "compile_trunk", "precision", "processes", "parallel", "max_new_tokens", "ppo_epochs", "minibatches", "algorithm",
-    "samples_per_prompt", "trunk_layers", "ensemble",
+    "samples_per_prompt", "trunk_layers", "ensemble", "weight_format", "num_beams", "best_of", "batch_invariant",
 )  # fmt: skip
 
 

@@ -2,14 +2,17 @@
 
 import csv
 import io
+from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from annotate.models import User
 from rlhf.forms import SettingsForm
-from rlhf.models import HumanEvaluation
+from rlhf.models import HumanEvaluation, TrainingRun
 from tests.factories import head_to_head
 from tests.factories.cast import Cast
 from tests.harness.markup import markup
@@ -72,6 +75,59 @@ def test_an_evaluation_with_its_tables(cast, compared):
     listed = client.get(url(cast, "evaluations")).content.decode()
     assert "Evaluation 1" in listed
     assert "Evaluation 2" in listed
+
+
+def test_an_open_evaluation_says_when_it_is_judged(cast, compared, base):
+    _ended, going = compared
+    since = timezone.now() - timedelta(hours=10)
+    HumanEvaluation.objects.filter(pk=going.pk).update(active_since=since)
+    client = as_user(cast.manager)
+    # 5 of 24 prompts in 10 hours: the other 19 in 38.
+    page = client.get(url(cast, "evaluation", going.number)).content.decode()
+    assert "At the current pace every prompt is judged in about 38 hours." in page
+    HumanEvaluation.objects.filter(pk=going.pk).update(state="sampling")
+    began = timezone.now() - timedelta(minutes=10)
+    for one, status in zip(going.evaluated.all(), ("running", "succeeded"), strict=True):
+        one.run = TrainingRun.objects.create(
+            project=cast.project,
+            stage="sample",
+            status=status,
+            started_at=began,
+            progress=0.5,
+            lease_token=uuid4(),
+            lease_until=timezone.now(),
+        )
+        one.save()
+    page = client.get(url(cast, "evaluation", going.number)).content.decode()
+    assert "Judging begins in about 10 minutes." in page
+    # Nothing is known of a run that waits, before the first has ended.
+    TrainingRun.objects.filter(status="running").update(status="queued")
+    assert "Judging begins in" not in client.get(url(cast, "evaluation", going.number)).content.decode()
+
+
+def test_versions_are_links_wherever_they_are_compared(cast, compared):
+    ended, _going = compared
+    client = as_user(cast.manager)
+    # By times: facts, matrix and pairs of an evaluation; the list; ratings and rounds.
+    for name, arguments, times in [("evaluation", [ended.number], 5), ("evaluations", [], 1), ("leaderboard", [], 2)]:
+        page = client.get(url(cast, name, *arguments)).content.decode()
+        first = next(iter(ended.versions.order_by("pk")))
+        assert page.count(f'href="{url(cast, "model", first.pk)}"') == times, name
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+def test_the_line_over_rounds_marks_rounds_alone(cast, compared, sign_in):
+    page = sign_in(cast.manager.username, at="about:blank")
+    page.add_init_script(
+        """let made; Object.defineProperty(window, "uPlot", { get: () => made, set: (plain) => {
+            made = function (...given) { return (window.drawn = new plain(...given)); }; Object.assign(made, plain);
+        } });"""
+    )
+    page.goto(url(cast, "leaderboard"))
+    page.wait_for_function("() => window.drawn?.axes[0]._splits")
+    found = page.evaluate("() => [window.drawn.axes[0]._splits, window.drawn.axes[0]._values]")
+    assert found == [[0, 1, 2], ["before", "1", "2"]]
 
 
 def test_the_leaderboard_and_its_line(cast, compared):

@@ -16,6 +16,7 @@ import pytest
 from django.core import mail
 from django.db import transaction
 from django.utils import timezone
+from django.utils.html import escape
 
 from annotate.data import snapshots
 from annotate.data.imports import import_file
@@ -158,6 +159,7 @@ def test_what_does_not_arrive_is_sent_again_with_growing_pauses_until_nobody_tri
     client = as_user("manager", cast)
     page = client.get(url(cast, "notifications")).content.decode()
     assert "The server replied with status 500." in page
+    assert escape(json.dumps(delivery.payload, indent=1, ensure_ascii=False)) in page
     client.post(url(cast, "replay_delivery", delivery.pk))
     assert deliveries.send_due() == 1
     assert {headers["X-Hone-Delivery"] for headers, _body in receiver.got} == {str(delivery.uid)}

@@ -75,6 +75,17 @@ def test_the_steps_say_what_is_done_what_runs_and_what_comes(manager: Client, ca
     assert (page.num_new, page.wanted) == (0, 200)
 
 
+def test_rounds_lead_to_their_models_and_runs(manager: Client, cast: Cast, base: ModelVersion, queued: Any) -> None:
+    iteration = Iteration.objects.create(
+        project=cast.project, number=1, state="succeeded", step="done", policy_version=base
+    )
+    run = queued(iteration=iteration)
+    page = manager.get(url(cast, "loop")).content.decode()
+    table = page[page.index("<table") :]
+    assert url(cast, "model", base.pk) in table
+    assert url(cast, "run", run.pk) in table
+
+
 @pytest.mark.parametrize(
     ("queues", "said"),
     [(set(), "Its run waits for a worker."), ({"cpu"}, "Its run waits in the queue cpu: place 2 of 2.")],
