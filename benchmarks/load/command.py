@@ -162,7 +162,7 @@ def _import(browser: Browser, rows: bytes) -> None:
 
 def _train(browser: Browser) -> None:
     """A reward model on all judgments, by the page's form as it is filled in."""
-    from rlhf.forms import SettingsForm
+    from rlhf.forms.stage_settings import SettingsForm
 
     form = SettingsForm(stage="reward")
     fields = {name: str(value) for name, value in form.initial.items() if value is not False}

@@ -12,7 +12,7 @@ from annotate.models import AILabeler, Project
 from models_core.contract.settings import JudgeConfig
 from rlhf.ai_feedback import endpoints, judge_runs
 from rlhf.ai_feedback.judges import LONGEST_TEXT, PromptTexts
-from rlhf.forms import PREFIX, SettingsForm
+from rlhf.forms.stage_settings import PREFIX, SettingsForm
 from rlhf.models import AIJudge, JudgePrompt, ModelVersion, Stage
 
 ENDPOINT_SETTINGS = (

@@ -121,7 +121,7 @@ class LoopSettings(models.Model):
 
 
 class Iteration(models.Model):
-    """One round of the loop and its metrics. Written by rlhf.loop.loop alone."""
+    """One round of the loop and its metrics. Written by rlhf.loop.loop and the steps it calls alone."""
 
     class Step(models.TextChoices):
         WAIT = "wait", _("Waiting for judgments")

@@ -1,20 +1,32 @@
 """Disk use of a project's runs, and the removal of old checkpoints."""
 
+from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from annotate.people.permissions import Capability, ProjectRequest, requires
-from rlhf.forms import RetentionForm
 from rlhf.runs import estimates
 from rlhf.runs.execution import machine
 from rlhf.runs.storage import retention
 
 MOST_ROWS = 200
+
+
+class RetentionForm(forms.Form):
+    """After how many days the checkpoints of an ended run may go."""
+
+    days = forms.IntegerField(
+        label=gettext_lazy("Days since the end of the run"),
+        min_value=0,
+        max_value=retention.MOST_DAYS,
+        initial=retention.DEFAULT_DAYS,
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -10,10 +10,11 @@ from annotate import access
 from annotate.errors import Refused
 from annotate.people import audit
 from annotate.people.permissions import Capability, ProjectRequest, requires
-from rlhf.forms import LoopSettingsForm, MixForm, RoundsForm
+from rlhf.forms.loop_forms import LoopSettingsForm, RoundsForm
+from rlhf.forms.mix_form import MixForm
 from rlhf.loop import loop as rounds
 from rlhf.loop.rolling import rolling_page
-from rlhf.loop.rounds import loop_page
+from rlhf.loop.rounds import loop_page, step_handlers
 from rlhf.models import Iteration, LoopSettings
 from rlhf.runs.queues import workers
 
@@ -120,7 +121,9 @@ def promote(request: ProjectRequest, number: int) -> HttpResponse:
 
 
 def _confirmation(request: ProjectRequest, iteration: Iteration, *, action: str) -> HttpResponse:
-    if iteration.state != Iteration.State.ACTIVE or (action == "skip" and not rounds.can_be_skipped(iteration.step)):
+    if iteration.state != Iteration.State.ACTIVE or (
+        action == "skip" and not step_handlers.can_be_skipped(iteration.step)
+    ):
         messages.error(request, _("There is nothing to cancel or skip: look at where the round stands."))
         return redirect("rlhf:loop", request.project.slug)
     context = {

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotate import access
 from annotate.errors import Refused
 from annotate.people.permissions import Capability, ProjectRequest, requires
-from rlhf.forms import SampleForm
+from rlhf.forms.sample_form import SampleForm
 from rlhf.loop import promotions, sampling, versions
 from rlhf.loop.promotions import Change
 from rlhf.model_registry import tags

@@ -12,7 +12,7 @@ from annotate.errors import Refused
 from annotate.models import Project, User
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from models_core.contract.settings import parse, presets, settings_of
-from rlhf.forms import RunForm
+from rlhf.forms.run_form import RunForm
 from rlhf.models import ModelVersion, TrainingRun
 from rlhf.reports import run_table
 from rlhf.runs import estimates, launch

@@ -16,7 +16,7 @@ from annotate import access
 from annotate.errors import Refused
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from models_core.contract.settings import EvaluateConfig
-from rlhf.forms import setting_field
+from rlhf.forms.stage_settings import setting_field
 from rlhf.model_registry import benchmarks, exporting, importing, removal, tags
 from rlhf.models import ModelVersion
 from rlhf.reports import model_archive

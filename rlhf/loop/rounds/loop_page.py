@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from annotate.models import Project
 from rlhf.loop import loop
-from rlhf.loop.rounds import forecast, gates, loop_circle
+from rlhf.loop.rounds import forecast, gates, loop_circle, new_data, step_handlers
 from rlhf.models import Iteration, LoopSettings, TrainingRun
 from rlhf.runs.queues import waiting_order, workers
 
@@ -102,7 +102,7 @@ def of(project: Project) -> LoopPage:
         .first()
     )
     is_active = latest is not None and latest.state == State.ACTIVE
-    num_new = loop.new_judgments(project)
+    num_new = new_data.new_judgments(project)
     is_waiting = latest is not None and is_active and latest.step == Step.WAIT
     # Beyond its wait a round has what it needs: what comes in now is for the next one.
     wanted = latest.judgments_wanted if latest and is_waiting else settings.judgments_per_round
@@ -130,7 +130,9 @@ def of(project: Project) -> LoopPage:
         num_new=num_new,
         wanted=wanted,
         lost=LOST.get(Step(latest.step), "") if latest and is_active else "",
-        skip_label=skip_label(latest.step) if latest and is_active and loop.can_be_skipped(latest.step) else "",
+        skip_label=skip_label(latest.step)
+        if latest and is_active and step_handlers.can_be_skipped(latest.step)
+        else "",
     )
 
 
@@ -171,7 +173,7 @@ def _steps(iteration: Iteration, settings: LoopSettings, *, num_new: int, per_ho
             state = STOPPED
         elif state == NEXT and iteration.state != State.ACTIVE:
             continue
-        of_stage = stage_runs.get(loop.STAGE_OF.get(Step(step), ""), [])
+        of_stage = stage_runs.get(step_handlers.STAGE_OF.get(Step(step), ""), [])
         rows.append(
             StepRow(
                 step=step,
@@ -223,7 +225,7 @@ def _expected(
     """Of the current step when it ends; of a coming one how long it took before."""
     if state == NOW and step == Step.WAIT:
         return forecast.in_words(forecast.until_judged(max(0, iteration.judgments_wanted - num_new), per_hour=per_hour))
-    stage = loop.STAGE_OF.get(Step(step))
+    stage = step_handlers.STAGE_OF.get(Step(step))
     if stage is None:
         return ""
     if state == NOW and of_stage and not of_stage[-1].ended:

@@ -15,7 +15,8 @@ from annotate.errors import Refused
 from annotate.models import Project, Prompt, User
 from annotate.people.permissions import Capability, ProjectRequest, requires
 from annotate.rendering.csv_tables import csv_file, table_or_404
-from rlhf.forms import SettingsForm, VersionsField
+from rlhf.forms.stage_settings import SettingsForm
+from rlhf.forms.version_fields import VersionsField
 from rlhf.human_evaluation import evaluation_page, evaluations
 from rlhf.loop.versions import policies
 from rlhf.models import HumanEvaluation, Leaderboard, ModelVersion, Stage

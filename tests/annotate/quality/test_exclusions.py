@@ -24,7 +24,7 @@ from annotate.quality import consensus, measures, review
 from annotate.quality.measures.report import Period, PeriodReport
 from annotate.quality.review import batch_changes
 from rlhf import tasks
-from rlhf.loop import loop
+from rlhf.loop.rounds import new_data
 from rlhf.runs import runs
 from tests.annotate.quality.test_consensus import in_letters, judged
 from tests.factories.cast import Cast, make_comparison, make_user
@@ -91,7 +91,7 @@ def test_what_is_left_out_counts_for_nothing_and_is_kept(cast: Cast, pairs: list
     assert (figures.total.judgments, figures.total.agreement.total) == (4, 1)
     assert figures.by_labeler[cast.second_labeler.pk].judgments == 1
     assert [rows(cast), rows(cast, aggregation="weighted"), rows(cast, aggregation="consensus")] == [4, 4, 3]
-    assert loop.new_judgments(cast.project) == 4
+    assert new_data.new_judgments(cast.project) == 4
     assert list(JudgmentRevision.objects.values()) == revisions
     assert set(exclusion.judgments.values_list("task", flat=True)) == {pairs[1].pk, pairs[2].pk}
     event = AuditEvent.objects.get(verb="judgments.left_out")

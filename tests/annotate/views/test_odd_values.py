@@ -20,7 +20,9 @@ from annotate.people.keyboard_shortcuts import KEY_ACTIONS
 from annotate.views.account import AccountForm
 from annotate.views.token_pages import TokenForm
 from rlhf.ai_feedback.ai_labeler_forms import AILabelerForm, JudgePromptForm, JudgeRunForm
-from rlhf.forms import LoopSettingsForm, RoundsForm, RunForm, SampleForm
+from rlhf.forms.loop_forms import LoopSettingsForm, RoundsForm
+from rlhf.forms.run_form import RunForm
+from rlhf.forms.sample_form import SampleForm
 from rlhf.views.comparing.evaluations import EvaluationForm
 from rlhf.views.gateway_page import GatewayForm, UserForm
 from tests.annotate.people.test_record_access import NAMING, ROUTES, as_often_as_wanted, paths

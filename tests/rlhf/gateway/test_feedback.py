@@ -16,7 +16,7 @@ from annotate.models import (
     Task,
 )
 from annotate.quality import project_figures
-from rlhf.loop import loop
+from rlhf.loop.rounds import new_data
 from tests.factories.cast import Cast
 from tests.rlhf.gateway.conftest import Program, said
 from tests.rlhf.gateway.test_kept_conversations import user
@@ -98,11 +98,11 @@ class TestNobodysWork:
         assert [rows(kind) for kind in ("rankings", "ratings", "demonstrations")] == [0, 0, 0]
         prompt = completion.prompt
         type(prompt).objects.filter(pk=prompt.pk).update(split="train")
-        assert loop.new_demonstrations(cast.project) == 0
+        assert new_data.new_demonstrations(cast.project) == 0
         GatewaySettings.objects.update(counts_feedback=True)
         # The choice, and the edit above what it began as.
         assert [rows(kind) for kind in ("rankings", "ratings", "demonstrations")] == [2, 1, 1]
-        assert loop.new_demonstrations(cast.project) == 1
+        assert new_data.new_demonstrations(cast.project) == 1
         assert rows("rankings", sources=["human", "ai"]) == 0
         assert rows("rankings", sources=["user"]) == 2
 

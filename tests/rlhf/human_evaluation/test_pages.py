@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotate.models import User
-from rlhf.forms import SettingsForm
+from rlhf.forms.stage_settings import SettingsForm
 from rlhf.models import HumanEvaluation, TrainingRun
 from tests.factories import head_to_head
 from tests.factories.cast import Cast

@@ -11,6 +11,7 @@ from annotate.data import pacing
 from annotate.data.stored_messages import StoredMessage
 from annotate.models import Prompt, ResponseRequest, Snapshot, Task
 from rlhf.loop import loop, sampling, versions
+from rlhf.loop.rounds import new_data
 from rlhf.models import Iteration, LoopSettings, ModelVersion, TrainingRun
 from rlhf.runs import runs
 from rlhf.runs.execution import supervisor
@@ -124,7 +125,7 @@ def test_rounds_start_by_themselves_when_enough_was_judged(cast: Cast, base: Mod
     assert loop.start_due() == []  # it is under way
     Iteration.objects.update(state="failed")
     assert loop.start_due() == []  # nothing new was judged since
-    assert loop.new_judgments(cast.project) == 0
+    assert new_data.new_judgments(cast.project) == 0
 
 
 @pytest.mark.django_db(transaction=True)

@@ -15,6 +15,7 @@ from annotate.models import AuditEvent, Demonstration, Prompt, Response, Snapsho
 from annotate.people.notices import Reader
 from rlhf.human_evaluation import evaluations
 from rlhf.loop import loop, versions
+from rlhf.loop.rounds import new_data
 from rlhf.models import HumanEvaluation, Iteration, LoopSettings, ModelVersion, Promotion, TrainingRun
 from rlhf.runs import notices, runs
 from rlhf.runs.stages.registry import STAGE_SPECS
@@ -90,10 +91,10 @@ def test_a_round_that_follows_waits_for_judgments_that_are_new_to_it(cast: Cast,
     second = cast.project.iterations.get(number=2)
     assert (second.step, second.state, second.judgments_wanted, second.rounds_left) == ("wait", "active", 3, 0)
     make_judgments(cast, 1, first=3)
-    assert (loop.new_judgments(cast.project), advanced(second).step) == (2, "wait")
+    assert (new_data.new_judgments(cast.project), advanced(second).step) == (2, "wait")
     make_judgments(cast, 1, first=4)
     assert advanced(second).step == "snapshot"
-    assert (loop.new_judgments(cast.project), second.snapshot_id) == (0, Snapshot.objects.latest("pk").pk)
+    assert (new_data.new_judgments(cast.project), second.snapshot_id) == (0, Snapshot.objects.latest("pk").pk)
 
 
 def test_the_gates_are_stored_with_value_bound_and_verdict(started: Iteration, cast: Cast) -> None:
@@ -231,7 +232,7 @@ def test_demonstrations_bring_an_sft_step_and_the_policy_begins_from_it(
     of = {run.stage: {item.role: item.version for item in run.run_inputs.all()} for run in started.runs.all()}
     assert (of["sft"], of["reward"]) == ({"model": base}, {"model": sft})
     assert of["ppo"] == {"model": sft, "reference": sft, "reward": started.reward_version}
-    assert loop.new_demonstrations(cast.project) == 0
+    assert new_data.new_demonstrations(cast.project) == 0
     # The next SFT begins from the base model again, on all demonstrations.
     assert versions.before_sft(versions.reference(versions.active_policy(cast.project))) == base
 
@@ -353,7 +354,7 @@ def rounds_to_their_end(cast: Cast, *, is_killed: bool) -> tuple[dict[str, Any],
             return end_state(cast), written, deaths
         if iteration.step == "promote":
             versions.promote(iteration.policy_version, by=cast.manager)
-        if iteration.step == "wait" and loop.new_judgments(cast.project) < 1:
+        if iteration.step == "wait" and new_data.new_judgments(cast.project) < 1:
             make_judgments(cast, 1, first=50)
     raise AssertionError(f"It stays at {iteration.step}, {iteration.state}: {iteration.reason}")
 

@@ -8,7 +8,7 @@ from django.template.loader import render_to_string
 
 from annotate.errors import Refused
 from annotate.models import Prompt
-from rlhf.forms import SettingsForm
+from rlhf.forms.stage_settings import SettingsForm
 from rlhf.models import ModelVersion, RunMetric, Stage, TrainingRun
 from rlhf.reports import sample_comparison, stop_reasons
 from rlhf.runs import launch

@@ -297,7 +297,7 @@ def test_why_a_round_stopped_is_said_in_the_readers_language(cast: Cast, base: M
 
 
 def test_the_gate_is_chosen_on_the_page_of_the_loop(cast: Cast, base: ModelVersion) -> None:
-    from rlhf.forms import LoopSettingsForm
+    from rlhf.forms.loop_forms import LoopSettingsForm
 
     form = LoopSettingsForm(instance=LoopSettings(project=cast.project))
     data = {field.html_name: field.value() for group in [form, *form.stage_forms.values()] for field in group}

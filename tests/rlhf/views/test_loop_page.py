@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from annotate.errors import Refused
 from annotate.models import AuditEvent, Judgment
-from rlhf.forms import LoopSettingsForm
+from rlhf.forms.loop_forms import LoopSettingsForm
 from rlhf.loop import loop, versions
 from rlhf.loop.rounds import forecast, loop_page, sampling_mix
 from rlhf.models import Iteration, LoopSettings, ModelVersion

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from models_core.contract.errors import BadInput
 from models_core.contract.settings import STAGES, parse, presets, subjects
-from rlhf.forms import RunForm
+from rlhf.forms.run_form import RunForm
 from rlhf.models import ModelVersion, TrainingRun, WorkerHeartbeat
 from rlhf.runs import launch
 from rlhf.runs.execution.run_files import RunFiles

@@ -13,7 +13,8 @@ from django.utils import timezone
 from annotate.data.stored_messages import StoredMessage
 from annotate.errors import Refused
 from annotate.models import AuditEvent
-from rlhf.forms import RunForm, SettingsForm
+from rlhf.forms.run_form import RunForm
+from rlhf.forms.stage_settings import SettingsForm
 from rlhf.loop import versions
 from rlhf.models import Iteration, LoopSettings, ModelVersion, Stage, TrainingRun
 from rlhf.runs import failures, launch, runs
@@ -335,7 +336,7 @@ def test_rounds_are_started_once_and_cancelled(cast: Cast, base: ModelVersion) -
 
 
 def test_the_rules_of_the_loop_are_saved_whole_or_not_at_all(cast: Cast, base: ModelVersion) -> None:
-    from rlhf.forms import LoopSettingsForm
+    from rlhf.forms.loop_forms import LoopSettingsForm
 
     form = LoopSettingsForm(instance=LoopSettings(project=cast.project))
     data = {field.html_name: field.value() for group in [form, *form.stage_forms.values()] for field in group}

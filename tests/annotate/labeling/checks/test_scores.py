@@ -14,7 +14,7 @@ from annotate.models import Judgment, QualityCheck, Task, TaskConsensus
 from annotate.quality import consensus, measures, project_figures, review
 from annotate.quality.labeler_progress import LabelerProgress, TotalProgress
 from annotate.quality.measures.report import Period, PeriodReport
-from rlhf.loop import loop
+from rlhf.loop.rounds import new_data
 from tests.factories.cast import judge, make_comparison, response_ids
 
 
@@ -117,7 +117,7 @@ def test_judgments_of_checks_are_no_data_and_count_as_work(cast, make_gold, sett
     counts = project_figures.count(cast.project)
     assert (counts.judgments, counts.tasks_open, counts.tasks_complete, counts.demonstrations) == (0, 0, 0, 0)
     assert not review.unreviewed(cast.project).exists()
-    assert loop.new_judgments(cast.project) == 0
+    assert new_data.new_judgments(cast.project) == 0
     assert TotalProgress.of(cast.labeler).total == 1
     assert LabelerProgress(labeler=cast.labeler, project=cast.project).total == 1
     measures.fold_due()

@@ -1,0 +1,1 @@
+"""Forms of runs and of the loop, a module for each subject."""
