@@ -13,7 +13,6 @@ from pathlib import Path
 
 from tests.databases.postgresql import ACCOUNT, find_program
 
-HERE, THERE = "10.213.7.1", "10.213.7.2"
 PORT = 5432
 READY_SECONDS = 60.0
 SETTINGS = {
@@ -85,15 +84,6 @@ class PostgreSQL:
         self.process.kill()
         self.process.wait()
 
-    def server_processes(self) -> list[int]:
-        """Those that serve one connection each."""
-        found = []
-        assert self.process is not None
-        for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
-            if HERE.encode() in Path(f"/proc/{child}/cmdline").read_bytes():
-                found.append(int(child))
-        return found
-
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
@@ -115,12 +105,28 @@ class Database(PostgreSQL):
     """In a network namespace, running. Raises Unavailable where there is none, or no right to make namespaces."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, address=THERE, clients=f"{HERE}/32")
+        # An address of its own: the link of a command that was killed may still be there.
+        within = f"10.212.{os.getpid() % 256}"
+        self.here = f"{within}.1"
+        super().__init__(folder, address=f"{within}.2", clients=f"{self.here}/32")
         self.name = f"hone-faults-{os.getpid()}"
         self.link = f"hf{os.getpid()}"
         self.within = ("ip", "netns", "exec", self.name)
         self._make_network()
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def server_processes(self) -> list[int]:
+        """Those that serve one connection each."""
+        found = []
+        assert self.process is not None
+        for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            if self.here.encode() in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(int(child))
+        return found
 
     def cut(self) -> None:
         """Take the link down: packets are lost, and nobody is told."""
@@ -138,9 +144,9 @@ class Database(PostgreSQL):
         try:
             ip("netns", "add", self.name)
             ip("link", "add", self.link, "type", "veth", "peer", "name", "eth0", "netns", self.name)
-            ip("addr", "add", f"{HERE}/30", "dev", self.link)
+            ip("addr", "add", f"{self.here}/30", "dev", self.link)
             ip("link", "set", self.link, "up")
-            for arguments in (["addr", "add", f"{THERE}/30", "dev", "eth0"], ["link", "set", "eth0", "up"]):
+            for arguments in (["addr", "add", f"{self.address}/30", "dev", "eth0"], ["link", "set", "eth0", "up"]):
                 ip("-n", self.name, *arguments)
         except (OSError, subprocess.CalledProcessError) as error:
             self.stop()
