@@ -85,6 +85,7 @@ class Progress:
 
     def __init__(self, files: RunFiles, *, is_held: Callable[[], bool]) -> None:
         self._files, self._is_held = files, is_held
+        self._name = files.relative
         self._hashes: Hashes = {}
         self._thread: threading.Thread | None = None
         self._last, self._step = time.monotonic(), files.checkpoint_step()
@@ -118,7 +119,7 @@ class Progress:
         try:
             self._publish(heartbeat)
         except (StorageFault, OSError, _NotHeld) as error:
-            log.warning("Run folder %s could not be published: %s", self._files.relative, error)
+            log.warning("Run folder %s could not be published: %s", self._name, error)
 
     def _publish(self, heartbeat: Heartbeat) -> None:
         # The checkpoints are held before the files are read: a resumed run cuts its metrics back to its checkpoint, and
