@@ -11,4 +11,4 @@ RUN python config/packages/install.py train,cpu-kernels,s3 && rm -rf /root/.cach
 # By its number, which Kubernetes compares with runAsNonRoot.
 USER 1000
 VOLUME /data
-CMD ["python", "-m", "celery", "-A", "config", "worker", "--queues", "cpu", "--hostname", "cpu@%h", "--concurrency", "1", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+CMD ["python", "-m", "celery", "-A", "config", "worker", "--queues", "cpu", "--hostname", "cpu@%h", "--concurrency", "1", "--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"]

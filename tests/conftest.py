@@ -160,7 +160,7 @@ def celery_worker_process(
             ",".join(queues or ("default",)),
         ]
         command += ["--concurrency", str(concurrency), "--hostname", f"test{len(workers)}-{os.getpid()}@%h"]
-        command += ["--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+        command += ["--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat"]
         with log.open("wb") as output:
             worker = subprocess.Popen(
                 command, cwd=ROOT, env={**process_environment, **(env or {})}, stdout=output, stderr=subprocess.STDOUT

@@ -97,7 +97,9 @@ def _worker(queue: str, *, processes: int, name: str = "", environment: dict[str
     """One worker per queue: short jobs and live responses never queue behind training."""
     name = name or queue
     command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--queues", queue, "--hostname", f"{name}@%h"]
-    command += ["--concurrency", str(processes), "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+    command += ["--concurrency", str(processes), "--loglevel", "INFO"]
+    # Nobody listens to what workers tell one another: each of them is its own row in the database.
+    command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     liveness_file = _liveness_file(f"worker-{name}")
     return Program(
         name=f"worker {name}",

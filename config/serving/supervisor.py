@@ -23,6 +23,9 @@ from config.serving import descendants
 LAUNCH = Path(__file__).with_name("launch.py")
 STOPPED_BY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TICK_SECONDS = 0.25
+"""Between two looks while programs stop."""
+LOOK_SECONDS = 2.0
+"""The longest time between two looks at health checks: a program's end and a restart that is due are seen at once."""
 READY_SECONDS = 60.0
 
 FIRST_DELAY = 0.5
@@ -241,7 +244,7 @@ class Supervisor:
                     }
                     on_ready()
                 while not self._signals.stop_asked:
-                    self._signals.wait(TICK_SECONDS)
+                    self._signals.wait(self._seconds_until_due())
                     self._maintain()
             finally:
                 for watch in self._watches.values():
@@ -286,6 +289,12 @@ class Supervisor:
             for running in self._running:
                 if running.program.log is not None:
                     _truncate(running.program.log)
+
+    def _seconds_until_due(self) -> float:
+        """Until the next restart or kill, and LOOK_SECONDS at most."""
+        times = [running.restart_at for running in self._running if running.restart_at is not None]
+        times += [until for _group, until in self._stopping]
+        return min([LOOK_SECONDS, *(due - time.monotonic() for due in times)])
 
     def _restart(self, running: _Running) -> None:
         try:

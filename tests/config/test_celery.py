@@ -15,7 +15,15 @@ def test_a_pool_child_ends_soon_though_its_worker_reads_no_results_any_more(
     app.control.purge()
     log, reply = tmp_path / "log", tmp_path / "reply"
     command = [sys.executable, "-m", "celery", "-A", "tests.config.result_wait_app", "worker", "--queues", "default"]
-    command += ["--concurrency", "1", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
+    command += [
+        "--concurrency",
+        "1",
+        "--loglevel",
+        "INFO",
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+    ]
     with log.open("wb") as output:
         worker = subprocess.Popen(command, cwd=ROOT, env=process_environment, stdout=output, stderr=output)
     try:

@@ -399,7 +399,7 @@ def await_(condition: Callable[[], object], *, what: str) -> None:
 
 def _worker(queue: str, *, processes: int) -> list[str]:
     options = ["--queues", queue, "--hostname", f"{queue}@%h", "--concurrency", str(processes), "--loglevel", "INFO"]
-    return _celery("worker", *options, "--without-gossip", "--without-mingle")
+    return _celery("worker", *options, "--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
 def _celery(*arguments: str) -> list[str]:
