@@ -16,8 +16,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from annotate.formats import spreadsheets
-from annotate.formats.files import FREE_OF_FOLDING, LONGEST_FILE, MOST_FOLDED, BadFile
+from annotate.formats.files import spreadsheets
+from annotate.formats.files.byte_streams import FREE_OF_FOLDING, LONGEST_FILE, MOST_FOLDED, BadFile
 
 SUFFIXES = (".parquet", ".arrow", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".xlsx", ".txt")
 DESCRIPTIONS = ("dataset_dict.json", "state.json")

@@ -38,6 +38,10 @@ class BadRow(Exception):
     values: dict[str, Any] | None = None
 
 
+Row = dict[str, Any] | BadRow
+"""What a file's reader gives for each row."""
+
+
 class LeftOut(Exception):
     """Why a sound row has no place in Hone, as a phrase; the others are imported, and the report counts these.
 

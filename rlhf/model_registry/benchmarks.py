@@ -22,7 +22,7 @@ from annotate.artefacts.bucket import StorageFault
 from annotate.data import uploads
 from annotate.errors import Refused
 from annotate.formats import files
-from annotate.formats.files import GZIP_MAGIC, BadFile
+from annotate.formats.files.byte_streams import GZIP_MAGIC, BadFile
 from annotate.models import User
 from models_core.contract.errors import BadInput, RowError
 from models_core.contract.rows import records, row_parser

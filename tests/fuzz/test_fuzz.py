@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from annotate.formats import files
+from annotate.formats.files import json_objects
 from annotate.rendering import markup
 from tests.conftest import ROOT
 from tests.fuzz import __main__ as command
@@ -55,7 +55,7 @@ def test_a_key_that_is_read_and_dropped_is_found(monkeypatch: pytest.MonkeyPatch
 
 
 def test_two_readers_that_differ_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_keys_once", dict)
+    monkeypatch.setattr(json_objects, "_keys_once", dict)
     assert failures(PARTS["lines"], cases=200)
 
 

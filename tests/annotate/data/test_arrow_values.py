@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from annotate.formats import arrow_values, rows_of
-from annotate.formats.files import BadFile
+from annotate.formats import rows_of
+from annotate.formats.files import BadFile, arrow_values
 from annotate.formats.rows import BadRow
 
 NOON = datetime.datetime(2024, 1, 2, 12, 0, 0, 123456, tzinfo=datetime.UTC)

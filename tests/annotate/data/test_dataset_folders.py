@@ -17,7 +17,8 @@ from django.test import Client
 
 from annotate.data.imports import import_file
 from annotate.errors import Refused
-from annotate.formats import dataset_folders, files
+from annotate.formats import dataset_folders
+from annotate.formats.files import byte_streams, columnar
 from annotate.models import Judgment, Prompt
 from tests.factories.cast import Cast
 
@@ -130,9 +131,9 @@ def test_a_batch_and_a_row_that_are_too_large_are_refused(
     cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.arrow").write_bytes(stream(pa.RecordBatch.from_pylist([{"prompt": "x" * 5_000}, {"prompt": "y"}])))
-    monkeypatch.setattr(files, "LONGEST_LINE", 1_000)
+    monkeypatch.setattr(byte_streams, "LONGEST_LINE", 1_000)
     assert "row 1: the row is larger than" in imported(cast, tmp_path / "a.arrow").errors[0]
-    monkeypatch.setattr(files, "LARGEST_BATCH", 1_000)
+    monkeypatch.setattr(columnar, "LARGEST_BATCH", 1_000)
     with pytest.raises(Refused, match="has a batch of rows larger than"):
         imported(cast, tmp_path / "a.arrow")
 

@@ -22,6 +22,7 @@ from annotate.data import imports, pacing, snapshots
 from annotate.data.imports import import_file
 from annotate.errors import Refused
 from annotate.formats import files
+from annotate.formats.files import byte_streams, columnar, json_objects
 from annotate.formats.rows import BadRow, LeftOut
 from annotate.models import (
     Author,
@@ -313,7 +314,7 @@ def test_nobody_is_claimed_to_have_written_what_no_file_says(imported):
 
 
 def test_a_file_that_unfolds_to_empty_lists_takes_little_memory(imported, monkeypatch):
-    monkeypatch.setattr(files, "FREE_OF_FOLDING", 2**40)
+    monkeypatch.setattr(byte_streams, "FREE_OF_FOLDING", 2**40)
     content = gzip.compress(b"[" + b"[]," * 2_000_000 + b"[]]")
     tracemalloc.start()
     report = imported(content, name="bomb.json.gz")
@@ -340,7 +341,7 @@ def test_lists_of_nulls_of_a_parquet_file_are_counted_before_they_are_read(impor
     """They take next to no bytes in the file, nor in Arrow's memory."""
     arrow_type, value = LISTS_OF_NULLS[kind]
     texts = [f"Name fruit {number}." for number in range(3)]
-    column = pa.array([value(2), value(files.MOST_VALUES + 1), value(2)], arrow_type)
+    column = pa.array([value(2), value(json_objects.MOST_VALUES + 1), value(2)], arrow_type)
     pq.write_table(pa.table({"prompt": texts, "x": column}), tmp_path / "nulls.parquet")
     assert (tmp_path / "nulls.parquet").stat().st_size < 20_000
     report = imported((tmp_path / "nulls.parquet").read_bytes(), "nulls.parquet")
@@ -353,14 +354,14 @@ def test_a_parquet_file_of_too_much_is_refused_by_its_metadata(imported, tmp_pat
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
     for name, limit in (("MOST_VALUES_OF_COLUMN", 1_999), ("MOST_OF_COLUMN", 10)):
         with monkeypatch.context() as patch:
-            patch.setattr(files, name, limit)
+            patch.setattr(columnar, name, limit)
             with pytest.raises(Refused, match="too much of a column in one row group"):
                 imported(content, "data.parquet")
 
 
 def test_fewer_rows_at_a_time_are_read_of_a_column_of_large_values(tmp_path, monkeypatch):
     """A dictionary's one value stands in every row: sixteen of them are sixteen times its size."""
-    monkeypatch.setattr(files, "LONGEST_LINE", 1_000)
+    monkeypatch.setattr(byte_streams, "LONGEST_LINE", 1_000)
     pq.write_table(pa.table({"prompt": ["x" * 4_500] * 9}), tmp_path / "data.parquet")
     sizes, iter_batches = [], pq.ParquetFile.iter_batches
 
@@ -389,13 +390,13 @@ def test_a_parquet_file_with_a_column_twice_is_refused(imported, tmp_path):
 
 
 def test_an_array_is_read_item_by_item_across_blocks(imported, monkeypatch):
-    monkeypatch.setattr(files, "BLOCK", 7)
+    monkeypatch.setattr(byte_streams, "BLOCK", 7)
     rows = [{"prompt": f'Question {n}: ", [{{ \\ "'} for n in range(20)]
     assert imported(json.dumps(rows, indent=1), name="a.json").created["prompts"] == 20
 
 
 def test_a_string_that_goes_on_over_blocks_is_one_item(imported, monkeypatch):
-    monkeypatch.setattr(files, "BLOCK", 5)
+    monkeypatch.setattr(byte_streams, "BLOCK", 5)
     texts = ['"' * 40, "\\" * 41, ',"],[{' * 9]
     assert imported(json.dumps([{"prompt": text} for text in texts]), name="a.json").created["prompts"] == 3
     assert sorted(prompt.question for prompt in Prompt.objects.all()) == sorted(texts)

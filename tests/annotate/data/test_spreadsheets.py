@@ -10,7 +10,8 @@ import pytest
 from openpyxl import Workbook
 
 from annotate.data.imports import import_file
-from annotate.formats import detect, files, spreadsheets
+from annotate.formats import detect, files
+from annotate.formats.files import spreadsheets
 from annotate.formats.rows import BadRow
 from annotate.models import Judgment, Prompt
 from tests.factories.cast import Cast

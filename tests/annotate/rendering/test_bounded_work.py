@@ -20,7 +20,7 @@ import config
 import rlhf
 from annotate import rendering
 from annotate.data import text
-from annotate.formats import files
+from annotate.formats.files import json_objects
 from annotate.labeling import model_self_identification
 from annotate.people import guidelines
 from annotate.rendering import highlighting, markup
@@ -29,7 +29,7 @@ from tests.texts import adversarial
 LONGEST = 0.1
 """Seconds of processor time: 50 ms, and what they become where both threads of a core are busy."""
 # As many brackets as make a reader of files count them.
-DEEP = "[" * (files.MOST_DEPTH + 1)
+DEEP = "[" * (json_objects.MOST_DEPTH + 1)
 # What happens once in a process: compiling the lexers, importing an encoding.
 for name in highlighting.LANGUAGES.values():
     highlighting.lexer_of(name)
@@ -73,8 +73,8 @@ def formatted(written: str) -> str:
         model_self_identification._find,
         model_self_identification._SELF.findall,
         lambda written: text.checked_object({"a": written}, name="A", longest=200_000),
-        lambda written: files.parsed_json(DEEP + written),
-        lambda written: files.parsed_json(f'{DEEP}"{written}'),
+        lambda written: json_objects.parsed_json(DEEP + written),
+        lambda written: json_objects.parsed_json(f'{DEEP}"{written}'),
     ],
     ids=("markdown", "plain", "names", "self", "draft", "row of a file", "open string of a file"),
 )

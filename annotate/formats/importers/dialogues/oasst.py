@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotate.formats import files
+from annotate.formats.files import byte_streams
 from annotate.formats.rows import (
     MOST_RESPONSES,
     BadRow,
@@ -24,6 +25,7 @@ from annotate.formats.rows import (
     ImportedRow,
     LeftOut,
     Messages,
+    Row,
     checked_messages,
 )
 
@@ -38,10 +40,10 @@ def recognises(row: dict[str, Any]) -> bool:
     return set(row) >= MESSAGE or ("message_tree_id" in row and isinstance(row.get("prompt"), dict))
 
 
-def read(path: Path, *, name: str = "") -> Iterator[tuple[str, files.Row]]:
+def read(path: Path, *, name: str = "") -> Iterator[tuple[str, Row]]:
     """The trees of a file; a message that belongs to none is a row of its own."""
 
-    def tree_of(found: tuple[str, files.Row]) -> tuple[str, Any]:
+    def tree_of(found: tuple[str, Row]) -> tuple[str, Any]:
         place, row = found
         # By its place, whatever is no message stands alone.
         return ("", row["message_tree_id"]) if isinstance(row, dict) and _is_message(row) else (place, None)
@@ -57,7 +59,7 @@ def _is_message(row: dict[str, Any]) -> bool:
     return set(row) >= MESSAGE and all(isinstance(row[key], str) for key in ("message_id", "message_tree_id"))
 
 
-def _joined(rows: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, files.Row]]:
+def _joined(rows: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Row]]:
     """The tree of messages that follow each other, and those that are below none of its roots."""
     places: dict[str, str] = {}
     messages: dict[str, dict[str, Any]] = {}
@@ -65,7 +67,7 @@ def _joined(rows: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, files.Row]]:
     for place, row in rows:
         number = row["message_id"]
         size += len(str(row["text"]))
-        if number in messages or len(messages) == MOST_MESSAGES or size > files.LONGEST_LINE:
+        if number in messages or len(messages) == MOST_MESSAGES or size > byte_streams.LONGEST_LINE:
             yield place, BadRow(_("its message_id is there twice, or its tree is too large to be joined"))
             continue
         places[number], messages[number] = place, row
