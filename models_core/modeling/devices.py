@@ -30,6 +30,14 @@ def accelerator_path() -> Iterator[None]:
         _tried.pop()
 
 
+def tensors_of(model: Any) -> list[Tensor]:
+    """All that a model's passes read: weights, buffers, the heads of an ensemble, and what an adapter began from."""
+    ensemble = getattr(model, "ensemble", None)
+    of_heads = [ensemble.weight, ensemble.shifts] if ensemble is not None else []
+    began = getattr(getattr(model, "tuning", None), "start", {})
+    return [*model.parameters(), *model.buffers(), *of_heads, *began.values()]
+
+
 def to_device(
     values: Tensor | Sequence[Any], device: torch.device | str, *, dtype: torch.dtype | None = None
 ) -> Tensor:

@@ -159,6 +159,7 @@ def train(
         "seconds": training.seconds,
         "tokens_per_s": trained / training.seconds if training.seconds else None,
     }
+    training.gather(network)
     loading.save_policy(training.run.model, network, tokenizer)
     return training.finish(result)
 

@@ -153,6 +153,7 @@ def train(
         "seconds": training.seconds,
         "rankings_per_s": num_trained / training.seconds if training.seconds else None,
     }
+    training.gather(network)
     loading.save_policy(training.run.model, network, tokenizer)
     return training.finish(result)
 

@@ -87,6 +87,7 @@ def train(
         reference=reference,
         rewards=reward_models,
         device=device,
+        loading_device=training.loading_device,
         dtype=training.dtype,
         shard=training.shard,
     )
@@ -163,7 +164,9 @@ def train(
         "episodes_per_s": episodes / training.seconds,
     }
     training.store_learned_weights()
-    loading.save_policy(training.run.model, actor_critic.finished_policy(), tokenizer)
+    finished = actor_critic.finished_policy()
+    training.gather(finished)
+    loading.save_policy(training.run.model, finished, tokenizer)
     return training.finish(metrics)
 
 

@@ -77,9 +77,11 @@ def train(
     encoder = make_tokenizer(documents, settings, model=model, folder=tokenizer, run=training.run)
     network: Any
     if model is None:
-        network = architecture.build(settings, encoder, dtype=training.dtype, device=device)
+        network = architecture.build(settings, encoder, dtype=training.dtype, device=training.loading_device)
     else:
-        network = loading.load_policy(model, device=device, dtype=training.dtype, quantise=settings.method == "qlora")
+        network = loading.load_policy(
+            model, device=training.loading_device, dtype=training.dtype, quantise=settings.method == "qlora"
+        )
     max_length = min(settings.max_length, loading.context_length(network))
     start = tokenization.start_id(encoder)
     encoded, encoded_held_out = corpus.encode(documents, encoder), corpus.encode(held_out, encoder)
@@ -155,6 +157,7 @@ def train(
     network = adapters.merge_adapters(network)
     seconds = training.seconds
     trained = sum(corpus.predicted([rows[row] for row in batch]) for batch in plan[:step])
+    training.gather(network)
     loading.save_policy(training.run.model, network, encoder)
     return training.finish(
         {

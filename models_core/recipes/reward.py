@@ -84,7 +84,7 @@ def train(
     chat.give_template(tokenizer, name=model, chat_template=settings.chat_template)
     network = loading.new_reward_model(
         model,
-        device=device,
+        device=training.loading_device,
         dtype=training.dtype,
         seed=settings.seed,
         head_scale=settings.head_scale,
@@ -93,6 +93,7 @@ def train(
         quantise=settings.method == "qlora",
     )
     network = adapters.prepare(network, settings, tokenizer=tokenizer)
+    training.shard(network)
 
     # 3. Encode the comparisons, those of one prompt together, and initialise the head.
     max_length = min(settings.max_length, loading.context_length(network))
@@ -191,6 +192,7 @@ def train(
 
     # 8. Save.
     trained_on = {prompt_identity.digest(comparison.messages) for comparison in judgments.training.comparisons}
+    training.gather(network)
     loading.save_reward_model(
         training.run.model,
         network,

@@ -75,7 +75,9 @@ def train(
     # 2. Load the model, choose the weights that learn.
     tokenizer = loading.load_tokenizer(model)
     chat.complete(tokenizer, name=model, chat_template=settings.chat_template, pad_token=settings.pad_token)
-    network: Any = loading.load_policy(model, device=device, dtype=training.dtype, quantise=settings.method == "qlora")
+    network: Any = loading.load_policy(
+        model, device=training.loading_device, dtype=training.dtype, quantise=settings.method == "qlora"
+    )
     network = adapters.prepare(network, settings, tokenizer=tokenizer)
     optimizer = training.optimizer("model", network, learning_rate=settings.learning_rate)
 
@@ -159,6 +161,7 @@ def train(
         "seconds": training.seconds,
         "tokens_per_s": trained / training.seconds if training.seconds else None,
     }
+    training.gather(network)
     loading.save_policy(training.run.model, network, tokenizer)
     return training.finish(metrics)
 

@@ -54,30 +54,34 @@ class ActorCritic:
         reference: str,
         rewards: Sequence[str],
         device: torch.device,
+        loading_device: torch.device | None = None,
         dtype: torch.dtype,
         shard: Callable[[Any], None] = lambda network: None,
     ) -> "ActorCritic":
         """Load all models and choose the trained weights. `rewards`: names of reward models, may be empty.
 
-        `shard` is called with each model that does not learn as soon as it is loaded. Raises BadInput.
+        Models are loaded to `loading_device`, by default the one they compute on; `shard` is called with each as soon
+        as it is loaded, and brings it to `device` where that is another one. Raises BadInput.
         """
         tokenizer = loading.load_tokenizer(model)
         tokenizers = [loading.load_tokenizer(name) for name in rewards]
         shares_tokens = bool(tokenizers) and same_tokens(tokenizer, tokenizers[0])
         shares_base = _shares_base(settings)
         value_init = _value_init(settings, shares_tokens=shares_tokens)
-        options: Any = {"device": device, "dtype": dtype, "quantise": settings.method == "qlora"}
+        options: Any = {"device": loading_device or device, "dtype": dtype, "quantise": settings.method == "qlora"}
 
         offloads_to = device if settings.offload_reference else None
         if offloads_to is not None:
             offload.check(settings, splits_frozen=True)
-        host = offload.host_of(device, is_offloaded=settings.offload_reference)
-        frozen_options: Any = options | {"device": host}
+        frozen_options: Any = options
+        if offloads_to is not None:
+            frozen_options = options | {"device": offload.host_of(device, is_offloaded=True)}
 
         policy: Any = loading.load_policy(model, **options)
         if value_init == "head":
             policy.score = _zero_value_head(policy)
         policy = adapters.prepare(policy, settings, tokenizer=tokenizer)
+        shard(policy)
         frozen = policy
         if not shares_base or not loading.is_same(reference, model):
             check_reference(reference, model=model, tokenizer=tokenizer)
@@ -91,6 +95,8 @@ class ActorCritic:
         elif value_init == "reward":
             separate = loading.load_reward_model(rewards[0], **options)
             value = adapters.prepare(separate, settings, tokenizer=tokenizer)
+        if value is not None:
+            shard(value)
         members = []
         for number, (name, own_tokenizer) in enumerate(zip(rewards, tokenizers, strict=True)):
             is_value_model = number == 0 and value_init == "reward" and shares_base

@@ -208,8 +208,10 @@ class Evaluator:
             metrics["best_step"] = best.step
         elif self.stop_reason is not None and self.stop_reason.setting != "patience" and self.last_good_weights:
             shares, metrics = self.last_good_weights, {}
-        chosen = chosen or self._optimizer.whole(shares)
-        self._optimizer.load_weights({name: weight.clone() for name, weight in chosen.items()})
+        if chosen:
+            self._optimizer.load_weights({name: weight.clone() for name, weight in chosen.items()})
+        else:
+            self._optimizer.load_shares(shares)
         initial = {f"{name}_start": self.initial[name] for name in ("eval_score", "eval_reward") if self.latest}
         reason = self.stop_reason
         stopped = {"stopped_early": reason.reason, "stopped_by": reason.setting} if reason else {}

@@ -4,11 +4,14 @@ Each layer's weights, gradients and moments lie in equal shares on all processes
 Embeddings, the last normalisation and the head stay whole everywhere: they may be tied, and they are read outside of
 the trunk's forward pass, at the tokens that count. (Zhao et al. 2023, 2304.11277; torch's `fully_shard`.)
 
+A model is loaded to host memory, where the processes of one host share the pages of its file, and its layers go to the
+device one by one as they are split: no device ever holds all of them.
+
 Sampling gathers a model's whole weights once for all its tokens (`gathered`): a decode step reads every weight, so that
 gathering layer by layer would send the whole model between the processes for each token, and hold them in step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,12 +23,14 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from models_core.contract.errors import BadInput
+from models_core.contract.runs import processes
 from models_core.modeling.adapters.layers import stack, trunk
+from models_core.modeling.devices import tensors_of
 from models_core.training import distributed
 
 
 def shard(network: Any, *, device: torch.device) -> None:
-    """Split the layers of the trunk, in place, if they are not yet split.
+    """Split the layers of the trunk, in place, if they are not yet split, and bring the rest to the device whole.
 
     Weights that learn become fp32 masters, and all compute in what they were. Raises BadInput where the model has no
     stack of layers, or weights that cannot be split.
@@ -43,6 +48,7 @@ def shard(network: Any, *, device: torch.device) -> None:
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     for layer in layers:
+        layer.to(device)
         for weight in layer.parameters():
             if weight.requires_grad:
                 weight.data = weight.data.float()
@@ -50,6 +56,9 @@ def shard(network: Any, *, device: torch.device) -> None:
     inside = set(layers.parameters())
     # The root holds no weights of its own: it only ties the layers' gathering together.
     fully_shard(body, mesh=mesh, mp_policy=policy, ignored_params=set(body.parameters()) - inside)
+    for tensor in tensors_of(network):
+        if not isinstance(tensor, DTensor):
+            tensor.data = tensor.data.to(device)
 
 
 def is_split(network: Any) -> bool:
@@ -90,9 +99,12 @@ def shard_of(tensor: Tensor, *, like: Tensor) -> Tensor:
     return spread.to_local()
 
 
-def unshard(network: nn.Module) -> None:
-    """Put whole weights in the place of the shares, in place, once training is over: plain modules again."""
-    _gather(network)
+def unshard(network: nn.Module, *, for_saving: bool = False) -> None:
+    """Put whole weights in the place of the shares, in place, once training is over: plain modules again.
+
+    `for_saving`: in host memory, and in the first process alone; the others are left with empty ones.
+    """
+    _gather(network, place=_saved if for_saving else _as_it_is)
     for module in network.modules():
         if isinstance(module, FSDPModule):
             _unhook(module)
@@ -122,7 +134,17 @@ def gathered(network: nn.Module) -> Iterator[None]:
             owner.register_parameter(name, share)
 
 
-def _gather(network: nn.Module) -> list[tuple[nn.Module, str, nn.Parameter]]:
+def _as_it_is(weight: Tensor) -> Tensor:
+    return weight
+
+
+def _saved(weight: Tensor) -> Tensor:
+    return weight.cpu() if processes.is_main() else weight.new_empty(0)
+
+
+def _gather(
+    network: nn.Module, *, place: Callable[[Tensor], Tensor] = _as_it_is
+) -> list[tuple[nn.Module, str, nn.Parameter]]:
     """Put whole weights in the place of the shares, which are returned with the modules and names they had."""
     shares: list[tuple[nn.Module, str, nn.Parameter]] = []
     for layer in network.modules():
@@ -133,7 +155,7 @@ def _gather(network: nn.Module) -> list[tuple[nn.Module, str, nn.Parameter]]:
                     if isinstance(weight, DTensor):
                         shares.append((module, name, weight))
                         share: Any = weight.detach().to(dtype)
-                        full = nn.Parameter(share.full_tensor(), requires_grad=weight.requires_grad)
+                        full = nn.Parameter(place(share.full_tensor()), requires_grad=weight.requires_grad)
                         module.register_parameter(name, full)
     return shares
 

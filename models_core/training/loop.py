@@ -22,7 +22,7 @@ from models_core.contract.settings import TrainingSettings
 from models_core.modeling import compiled_layers, forward_check, operators, packing
 from models_core.modeling.adapters import keeps_base, parameter_summary, trainable
 from models_core.modeling.adapters.layers import trunk
-from models_core.modeling.adapters.merging import LEARNED, on_disk
+from models_core.modeling.adapters.merging import LEARNED, merging_layers, on_disk
 from models_core.training import checkpoint, ddp, distributed, fsdp, memory, precision
 from models_core.training.best import Best
 from models_core.training.optimizer import MasterAdamW
@@ -105,10 +105,8 @@ class Training:
         # Two optimizers may share a model: the second has a head of its own, which is in no file.
         is_first = model not in self._models.values()
         start = on_disk(model) if is_first and not keeps_base(self.settings.method) else {}
-        if is_first and isinstance(model, PreTrainedModel):
-            if self.settings.compile_trunk:
-                self._compile(model)
-            packing.check(trunk(model))
+        if is_first and isinstance(model, PreTrainedModel) and self.settings.compile_trunk:
+            self._compile(model)
         if self.settings.gradient_checkpointing:
             memory.checkpoint_activations(model)
         if self.is_sharded:
@@ -118,6 +116,8 @@ class Training:
             if weights is not None:
                 split = dict(model.named_parameters())
                 weights = {weight: split[weight] for weight in weights}
+        if is_first and isinstance(model, PreTrainedModel):
+            packing.check(trunk(model))
         if self.dtype == torch.bfloat16 and self.device.type == "cpu":
             operators.prepare(*(name for name in operators.NAMES if name != "decoder"))
         self.optimizers[name] = MasterAdamW(
@@ -136,7 +136,10 @@ class Training:
         return self.optimizers[name]
 
     def shard(self, model: Any) -> None:
-        """Split the layers of a model over the processes where the run asks for it: also of one that does not learn."""
+        """Split the layers of a model over the processes where the run asks for it: also of one that does not learn.
+
+        `optimizer` does so for those that learn; before it for one that is to compute until then.
+        """
         if self.is_sharded:
             fsdp.shard(model, device=self.device)
 
@@ -149,6 +152,11 @@ class Training:
     def is_sharded(self) -> bool:
         """Whether the model's weights are split over the processes."""
         return processes.count() > 1 and self.settings.parallel == "fsdp"
+
+    @property
+    def loading_device(self) -> torch.device:
+        """Where models are loaded: those that are split go from the host to the device layer by layer (`shard`)."""
+        return torch.device("cpu") if self.is_sharded else self.device
 
     def restore(self) -> tuple[int, dict[str, Any]]:
         """Steps done and the recipe's own state, (0, {}) at a fresh start. Call it once all optimizers are made.
@@ -275,19 +283,25 @@ class Training:
     def load_best(self) -> dict[str, float]:
         """Put the best weights measured into the model, at the end; what they measured, and their step.
 
-        Without `load_best_at_end` the last ones stay. {} where nothing was measured. Weights that were split over
-        processes are whole again afterwards.
+        Without `load_best_at_end` the last ones stay. {} where nothing was measured.
         """
         measures = self._load_best()
         self.store_learned_weights()
         return measures
 
     def store_learned_weights(self) -> None:
-        """Training is over: keep the fp32 weights beside the models, which are whole again where they were split."""
+        """Training is over: keep the fp32 weights beside the models.
+
+        Those with adapters to merge are whole again where they were split; others stay split until `gather`.
+        """
         for name, model in self._models.items():
             setattr(model, LEARNED, getattr(model, LEARNED, {}) | self.optimizers[name].weights())
-            if self.is_sharded:
+            if self.is_sharded and merging_layers(model):
                 fsdp.unshard(model)
+
+    def gather(self, model: Any) -> None:
+        """Before a model is saved: its whole weights in host memory of the first process, where they were split."""
+        fsdp.unshard(model, for_saving=True)
 
     def _load_best(self) -> dict[str, float]:
         if not self.best.step:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from models_core.contract.errors import BadInput
 from models_core.contract.runs import processes
 from models_core.contract.settings import TrainingSettings
+from models_core.modeling.devices import tensors_of
 
 HOST = "host_weights"
 """Attribute of a model that waits in host memory."""
@@ -27,9 +28,7 @@ class HostWeights:
     def __init__(self, model: nn.Module, *, device: torch.device) -> None:
         """The model must be on the host. Its weights become page-locked there, which a GPU copies faster."""
         self.device = device
-        ensemble = getattr(model, "ensemble", None)
-        of_heads = [ensemble.weight, ensemble.shifts] if ensemble is not None else []
-        self.tensors = [*model.parameters(), *model.buffers(), *of_heads]
+        self.tensors = tensors_of(model)
         if device.type == "cuda":
             for tensor in self.tensors:
                 tensor.data = tensor.data.pin_memory()

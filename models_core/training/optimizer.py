@@ -216,19 +216,27 @@ class MasterAdamW:
                 weight.copy_(self.masters[name])
 
     def weights(self) -> dict[str, Tensor]:
-        """The masters by name, whole where they are split over processes."""
+        """The masters by name, as `whole` has them."""
         return self.whole(self.masters)
 
     def whole(self, shares: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors of the shape of these weights put together of this process's and the others' shares."""
-        return {name: self._whole(name, share.to(self.masters[name].device)) for name, share in shares.items()}
+        """Tensors of the shape of these weights, to be saved: put together of all processes' shares where these split.
+
+        Such ones are in host memory, and in the first process alone: a device has no room for all of them.
+        """
+        placed = ((name, share.to(self.masters[name].device)) for name, share in shares.items())
+        return {name: tensor for name, share in placed if (tensor := self._whole(name, share)) is not None}
 
     def shares(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """This process's shares of whole tensors of the shape of these weights, on the weights' device."""
         return {name: self._share(name, tensor).to(self.masters[name].device) for name, tensor in tensors.items()}
 
-    def _whole(self, name: str, share: Tensor) -> Tensor:
-        return fsdp.full_tensor_of(share.detach(), like=self.parameters[name])
+    def _whole(self, name: str, share: Tensor) -> Tensor | None:
+        weight = self.parameters[name]
+        found = fsdp.full_tensor_of(share.detach(), like=weight)
+        if not fsdp.is_sharded(weight):
+            return found
+        return found.cpu() if processes.is_main() else None
 
     def _share(self, name: str, tensor: Tensor) -> Tensor:
         return fsdp.shard_of(tensor, like=self.parameters[name])
@@ -236,19 +244,25 @@ class MasterAdamW:
     @torch.no_grad()
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Put other weights into masters and model; the moments stay."""
+        self.load_shares({name: self._share(name, weights[name]) for name in self.masters})
+
+    @torch.no_grad()
+    def load_shares(self, shares: Mapping[str, Tensor]) -> None:
+        """As `load_weights`, of what is this process's of them."""
         for name, master in self.masters.items():
-            master.copy_(self._share(name, weights[name]))
+            master.copy_(shares[name])
         self._publish(self.parameters)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything as named tensors: "NAME.master", "NAME.exp_avg", "NAME.exp_avg_sq", "NAME.step".
+        """All as named tensors, as `whole` has them: "NAME.master", "NAME.exp_avg", "NAME.exp_avg_sq", "NAME.step".
 
         Of a matrix under Muon: "NAME.master", "NAME.momentum_buffer".
         """
         tensors = {}
         for name, master in self.masters.items():
-            tensors[f"{name}.master"] = self._whole(name, master)
-            tensors |= {f"{name}.{key}": self._whole(name, value) for key, value in self._state(master).items()}
+            for key, value in {"master": master, **self._state(master)}.items():
+                if (tensor := self._whole(name, value)) is not None:
+                    tensors[f"{name}.{key}"] = tensor
         return tensors
 
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:

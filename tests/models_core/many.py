@@ -13,7 +13,8 @@ import torch
 from models_core.contract.errors import BadInput, Stopped
 from models_core.contract.runs import processes
 from models_core.contract.runs.stopping import StopSignal
-from models_core.training import distributed
+from models_core.modeling import loading
+from models_core.training import distributed, fsdp
 from models_core.training.optimizer import MasterAdamW
 from tests.models_core import recipe_runs
 
@@ -85,11 +86,33 @@ def sum_gradients(folder: Path) -> None:
     (folder / f"sums-{processes.rank()}.json").write_text(json.dumps(found), encoding="utf-8")
 
 
+def save_split(folder: Path) -> None:
+    """A model is loaded and split, and everything that would be saved of it is put together."""
+    network: Any = loading.load_policy(folder / "model", device="cpu", dtype=torch.float32)
+    before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
+    fsdp.shard(network, device=torch.device("cpu"))
+    optimizer = MasterAdamW(dict(network.named_parameters()), lr=0.0)
+    kept = optimizer.state_dict()
+    found: dict[str, Any] = {
+        "split": sorted(name for name, weight in network.named_parameters() if fsdp.is_sharded(weight)),
+        "masters": {name: value.numel() for name, value in kept.items() if name.endswith(".master")},
+        "same": all(torch.equal(kept[f"{name}.master"], value) for name, value in before.items())
+        if processes.is_main()
+        else None,
+    }
+    fsdp.unshard(network, for_saving=True)
+    after = dict(network.named_parameters())
+    found["whole"] = {name: torch.equal(after[name], value) for name, value in before.items()}
+    found["sizes"] = {name: weight.numel() for name, weight in after.items()}
+    (folder / f"saved-{processes.rank()}.json").write_text(json.dumps(found), encoding="utf-8")
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     for each in json.loads((folder / "runs.json").read_text(encoding="utf-8")):
         run(folder, *each)
     sum_gradients(folder)
+    save_split(folder)
     distributed.leave()
 
 

@@ -84,7 +84,11 @@ def estimate(
     policy = trained(model, settings, on=on)
     if isinstance(settings, PPOConfig):
         return _ppo(settings, policy, reward=(reward or model).as_reward_model())
-    return Estimate(stage=stage, periods=(*_loading([policy]), _update(stage, settings, [policy], [policy])))
+    update = _update(stage, settings, [policy], [policy])
+    if not policy.sharded:
+        return Estimate(stage=stage, periods=(update,))
+    before = [_whole(policy)] if stage == "dpo" else []
+    return Estimate(stage=stage, periods=(*before, update, *_merging([policy], policy)))
 
 
 def _ppo(settings: PPOConfig, policy: LoadedModel, *, reward: ModelShape) -> Estimate:
@@ -104,7 +108,7 @@ def _ppo(settings: PPOConfig, policy: LoadedModel, *, reward: ModelShape) -> Est
         learning.append(loaded[-1])
     if not (value == "reward" and shares):
         loaded.append(replace(frozen, shape=reward))
-    periods = [*_loading(loaded)]
+    periods: list[Period] = []
     cache = 0
     if not settings.rollout_server:
         periods.append(_rollout(settings, loaded, policy))
@@ -115,7 +119,7 @@ def _ppo(settings: PPOConfig, policy: LoadedModel, *, reward: ModelShape) -> Est
         periods.append(_reference(loaded))
     update = _update("ppo", settings, loaded, learning)
     stays = cache <= KEPT_CACHE_BYTES and not (policy.on.is_cpu or policy.sharded)
-    periods.append(replace(update, kv_cache=cache if stays else 0))
+    periods += [replace(update, kv_cache=cache if stays else 0), *_merging(loaded, policy)]
     return Estimate(stage="ppo", periods=tuple(periods))
 
 
@@ -134,14 +138,19 @@ def _kept(loaded: list[LoadedModel]) -> dict[str, int]:
     }
 
 
-def _loading(loaded: list[LoadedModel]) -> list[Period]:
-    """Split models are whole while they are loaded: those that learn all at once, the others one by one."""
-    if not loaded[0].sharded:
+def _whole(policy: LoadedModel) -> Period:
+    """The policy computes the reference's log-probabilities before it is split; the other stages split what they load
+    layer by layer, from host memory."""
+    return Period(name="reference", weights=policy.base)
+
+
+def _merging(loaded: list[LoadedModel], policy: LoadedModel) -> list[Period]:
+    """At the end of a training the layers of a split model that have adapters are whole, to be merged."""
+    if not (policy.sharded and policy.is_adapter):
         return []
-    whole = sum(item.base for item in loaded if item.method)
-    others = [item for item in loaded if not item.method]
-    rest = sum(item.weights for item in others) + max((item.base for item in others), default=0)
-    return [Period(name="load", weights=whole + rest)]
+    kept = _kept(loaded)
+    kept["weights"] += policy.on.number_bytes * policy.layers
+    return [Period(name="merge", **kept)]
 
 
 def _update(stage: str, settings: TrainingSettings, loaded: list[LoadedModel], learning: list[LoadedModel]) -> Period:

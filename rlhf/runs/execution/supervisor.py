@@ -41,6 +41,8 @@ from rlhf.runs.storage import run_artefacts
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.5
+REPORT_SECONDS = 1.0
+"""Between two reports to the database, which take time from the child on the same cores."""
 RENEW_SECONDS = 10.0
 CANCEL_GRACE_SECONDS = 120.0
 """Longer than one rollout iteration plus saving a checkpoint: rollouts look for the signal between tokens."""
@@ -241,6 +243,7 @@ class _ChildMonitor:
         self.files = files
         self.command = command
         self.renewed = time.monotonic()
+        self.reported = 0.0
         self.shown: dict[str, Any] = {}
         self.stopping = ""
         self.kill_at = 0.0
@@ -266,15 +269,8 @@ class _ChildMonitor:
                     if self.stall.is_stalled():
                         log.warning("The process of run %s has stalled and is killed.", self.lease.run_id)
                         return "stalled"
-                try:
-                    close_old_connections()
-                    self._report()
-                    if runs.is_cancel_requested(self.lease):
-                        self._stop("cancelled", grace=CANCEL_GRACE_SECONDS)
-                except DatabaseError:
-                    # The database may be restarting. While the lease lasts nobody else takes the run; before it is
-                    # over `watch` ends the child.
-                    log.exception("Run %s could not be written", self.lease.run_id)
+                if time.monotonic() - self.reported >= REPORT_SECONDS:
+                    self._exchange()
                 if self.stopping and time.monotonic() > self.kill_at:
                     children.signal_group(self.child.pid, signal.SIGKILL)
         self._report()
@@ -298,11 +294,7 @@ class _ChildMonitor:
         return time.monotonic() - self.renewed < runs.LEASE.total_seconds() / 2
 
     def _has_ended(self) -> bool:
-        try:
-            self.child.wait(timeout=TICK_SECONDS)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        return children.has_ended(self.child, within=TICK_SECONDS)
 
     def _stop(self, ending: str, *, grace: float) -> None:
         """Ask the child to save and exit. A stopping worker doesn't wait for the long grace of a cancelled run."""
@@ -311,6 +303,19 @@ class _ChildMonitor:
             children.signal_group(self.child.pid, signal.SIGTERM)
             self.stopping, self.kill_at = ending, deadline
         self.kill_at = min(self.kill_at, deadline)
+
+    def _exchange(self) -> None:
+        """Tell the database what is new, and ask it for a wish to cancel."""
+        self.reported = time.monotonic()
+        try:
+            close_old_connections()
+            self._report()
+            if runs.is_cancel_requested(self.lease):
+                self._stop("cancelled", grace=CANCEL_GRACE_SECONDS)
+        except DatabaseError:
+            # The database may be restarting. While the lease lasts nobody else takes the run; before it is over
+            # `watch` ends the child.
+            log.exception("Run %s could not be written", self.lease.run_id)
 
     def _report(self) -> None:
         """Write what is new, and renew the lease when it is time. Raises LeaseLost."""

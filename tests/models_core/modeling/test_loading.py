@@ -1,10 +1,12 @@
 """Models on disk: what is loaded is what was saved, and plain transformers reads the same scores."""
 
+import gc
 import json
+from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from models_core.contract.errors import BadInput
 from models_core.contract.settings import PPOConfig
@@ -159,3 +161,26 @@ def test_code_that_a_folder_brings_is_never_run(base, tmp_path):
     with pytest.raises(BadInput):
         loading.load_policy(tmp_path, **CPU)
     assert not list(tmp_path.glob("*.ran"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="Linux tells of a process's own memory")
+def test_weights_on_the_host_are_pages_of_the_file_which_processes_share(tmp_path: Path) -> None:
+    """So that as many processes as a host has GPUs can load a model before they split it."""
+    folder = tmp_path / "model"
+    config = LlamaConfig(
+        vocab_size=60_000, hidden_size=256, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64,
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    LlamaForCausalLM(config).bfloat16().save_pretrained(folder)
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    assert size > 30_000_000
+
+    def own_memory() -> int:
+        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("Anonymous:")).split()[1])
+
+    gc.collect()
+    before = own_memory()
+    model = loading.load_policy(folder, device="cpu", dtype=torch.bfloat16)
+    assert model.get_input_embeddings().weight.shape == (60_000, 256)
+    assert own_memory() - before < size / 2

@@ -123,8 +123,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_processes_give_the_weights_of_one(stage: str, parallel: str, folder: Path) -> None:
     one, two = weights(folder / f"{stage}-one"), weights(folder / f"{stage}-{parallel}")
     assert one.keys() == two.keys()
+    # The head is fitted to states that a split trunk computes in another order.
+    atol = 2e-5 if (stage, parallel) == ("reward", "fsdp") else 1e-5
     for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(two[name], tensor, rtol=0, atol=atol, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def test_two_processes_train_on_the_rollouts_that_the_first_one_is_sent(folder: Path) -> None:
@@ -208,6 +210,16 @@ def test_gradients_are_summed_over_parts_and_processes_in_fp32(folder: Path) -> 
     }
     for rank in range(2):
         assert json.loads((folder / f"sums-{rank}.json").read_text(encoding="utf-8")) == [step, step]
+
+
+def test_what_is_saved_of_a_split_model_is_whole_in_the_first_process_and_nowhere_else(folder: Path) -> None:
+    first, second = (json.loads((folder / f"saved-{rank}.json").read_text(encoding="utf-8")) for rank in range(2))
+    split = set(first["split"])
+    assert split == set(second["split"]) == {name for name in first["whole"] if ".layers." in name}
+    assert first["same"]
+    assert all(first["whole"].values())
+    assert {name.removesuffix(".master") for name in second["masters"]} == set(second["whole"]) - split
+    assert {name for name, size in second["sizes"].items() if not size} == split
 
 
 def test_only_the_first_process_speaks(folder: Path) -> None:

@@ -153,6 +153,7 @@ def test_once_the_base_model_is_there_a_run_says_what_it_does(
     )
     monkeypatch.setattr(runs, "renew", note)
     monkeypatch.setattr(supervisor, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(supervisor, "REPORT_SECONDS", 0.0)
     supervisor.execute(queued().pk)
     activity = STAGE_SPECS["sample"].activity
     fetching = run_command.FETCHING_BASE_MODEL

@@ -91,11 +91,20 @@ def test_a_small_cache_stays_beside_the_update() -> None:
 
 def test_full_fine_tuning_of_8b_split_over_eight_gpus() -> None:
     """Layers: 32 x 218,112,000 numbers, of which a process has an eighth; 1,050,677,248 outside of them stay whole."""
-    load, update = planned("8B", "sft", method="full", gpus=8, parallel="fsdp").periods
-    assert load.total == 2 * PARAMETERS["8B"]
+    (update,) = planned("8B", "sft", method="full", gpus=8, parallel="fsdp").periods
     assert update.masters_and_moments == 12 * 872_448_000 + 12 * 1_050_677_248
     assert update.weights == 2 * 1_050_677_248 + 2 * 2 * 218_112_000  # two layers are whole at a time
     assert update.gradients == 4 * 872_448_000 + 2 * 218_112_000 + 6 * 1_050_677_248
+
+
+def test_split_layers_are_whole_where_adapters_are_merged_and_where_dpo_asks_its_reference() -> None:
+    """Both in bf16; elsewhere no GPU ever holds all layers: 70B learns on 64 of them that have 80 GB each."""
+    _, merge = planned("8B", "sft", method="lora", gpus=8, parallel="fsdp").periods
+    assert merge.weights == 2 * 872_448_000 + 2 * 1_050_677_248 + 2 * 32 * 218_112_000
+    reference, _ = planned("8B", "dpo", method="full", gpus=8, parallel="fsdp").periods
+    assert reference.total == 2 * PARAMETERS["8B"]
+    large = planned("70B", "sft", method="full", gpus=64, parallel="fsdp", gradient_checkpointing=True)
+    assert large.total < 80 * 2**30 * 0.93
 
 
 def test_70b_in_four_bits() -> None:
