@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from datetime import timedelta
 from uuid import uuid4
 
@@ -113,6 +114,8 @@ def test_versions_are_links_wherever_they_are_compared(cast, compared):
         page = client.get(url(cast, name, *arguments)).content.decode()
         first = next(iter(ended.versions.order_by("pk")))
         assert page.count(f'href="{url(cast, "model", first.pk)}"') == times, name
+        # The comma of a list follows its name at once.
+        assert not re.search(r'class="listed">(\s|<a[^>]*>[^<]*</a>\s)', page), name
 
 
 @pytest.mark.browser
@@ -128,6 +131,17 @@ def test_the_line_over_rounds_marks_rounds_alone(cast, compared, sign_in):
     page.wait_for_function("() => window.drawn?.axes[0]._splits")
     found = page.evaluate("() => [window.drawn.axes[0]._splits, window.drawn.axes[0]._values]")
     assert found == [[0, 1, 2], ["before", "1", "2"]]
+
+
+@pytest.mark.browser
+@pytest.mark.django_db(transaction=True)
+def test_a_decision_is_no_tower_of_words_on_a_phone(cast, compared, sign_in):
+    ended, _going = compared
+    page = sign_in(
+        cast.manager.username, at=url(cast, "evaluation", ended.number), viewport={"width": 390, "height": 844}
+    )
+    decision = page.get_by_role("cell", name="No difference that can be stated.").first
+    assert decision.bounding_box()["height"] < 80  # two lines
 
 
 def test_the_leaderboard_and_its_line(cast, compared):
