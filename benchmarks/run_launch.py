@@ -3,13 +3,16 @@
 With everything of `make run` up, an admin starts a reward training of SmolLM2-135M by the page's form. Measured are the
 seconds from sending the form to the end of the first training step, as the run's metrics have it, and those from the
 first step to the last. Then Hone is stopped and the same command runs alone, so that the difference is what claiming,
-watching and reporting a run cost. The pairs take turns in who comes first. The last line is one JSON object:
+watching and reporting a run cost. The pairs take turns in who comes first. `processor` is what everything of Hone but
+the training uses of all cores meanwhile. The last line is one JSON object:
 
-{"first_step_s": [...], "by_hand_first_step_s": [...], "steps_s": [...], "by_hand_steps_s": [...], "supervision": share}
+{"first_step_s": [...], "by_hand_first_step_s": [...], "steps_s": [...], "by_hand_steps_s": [...], "supervision": share,
+"processor": [share, ...]}
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -64,9 +67,10 @@ def _measured(chosen: argparse.Namespace, data: Path) -> dict[str, Any]:
         admin.get("/p/demo/models/", "models page")  # where the base model becomes a version
         settings = dict(each.split("=", 1) for each in chosen.set)
         # The first run of an installation compiles kernels, which are kept: it is not counted, and gives the command.
-        command, _first, _steps = _by_page(hone, admin, settings)
+        command, *_figures = _by_page(hone, admin, settings)
         found: dict[str, list[float]] = {"first_step_s": [], "steps_s": []}
         found |= {f"by_hand_{name}": [] for name in found}
+        found["processor"] = []
         for pair in range(chosen.pairs):
             for by_hand in (pair % 2 == 1, pair % 2 == 0):
                 if by_hand:
@@ -75,7 +79,8 @@ def _measured(chosen: argparse.Namespace, data: Path) -> dict[str, Any]:
                     hone.start()
                     hone.await_up()
                 else:
-                    _command, first, steps = _by_page(hone, admin, settings)
+                    _command, first, steps, share = _by_page(hone, admin, settings)
+                    found["processor"].append(round(share, 4))
                 prefix = "by_hand_" if by_hand else ""
                 found[f"{prefix}first_step_s"].append(round(first, 2))
                 found[f"{prefix}steps_s"].append(round(steps, 2))
@@ -84,8 +89,8 @@ def _measured(chosen: argparse.Namespace, data: Path) -> dict[str, Any]:
     return {**found, "supervision": round(median(found["steps_s"]) / median(found["by_hand_steps_s"]) - 1, 4)}
 
 
-def _by_page(hone: service.Service, admin: Browser, settings: dict[str, str]) -> tuple[list[str], float, float]:
-    """The command of the run, seconds to its first step, and from there to its last."""
+def _by_page(hone: service.Service, admin: Browser, settings: dict[str, str]) -> tuple[list[str], float, float, float]:
+    """The command of the run, seconds to its first step and from there to its last, and the others' share of cores."""
     from rlhf.models import TrainingRun
     from rlhf.runs.execution.run_files import RunFiles
 
@@ -96,38 +101,55 @@ def _by_page(hone: service.Service, admin: Browser, settings: dict[str, str]) ->
     before = set(TrainingRun.objects.values_list("pk", flat=True))
     began, command = time.time(), list[str]()
     succeeded(admin.post(path, fields, "start of a run"), what="The start of a run")
-    until = began + LONGEST_SECONDS
+    until, used, seen = began + LONGEST_SECONDS, 0.0, began
     while True:
         run = TrainingRun.objects.exclude(pk__in=before).order_by("pk").first()
         if run is None:
             raise SystemExit("The form started no run; are the settings right?")
-        if not command:
-            command = _training_command(hone)
+        if not command and (command := _training_command(hone)):
+            used, seen = _others_seconds(hone), time.time()
         if run.ended or time.time() > until:
             break
         time.sleep(WAIT_SECONDS if command else LOOK_SECONDS)
     if run.status != TrainingRun.Status.SUCCEEDED or not command:
         raise SystemExit(f"The run ended as {run.status}: {run.error}")
-    return command, *_times(RunFiles(run).run, began)
+    share = (_others_seconds(hone) - used) / (time.time() - seen) / len(os.sched_getaffinity(0))
+    return command, *_times(RunFiles(run).run, began), share
 
 
 def _by_hand(command: list[str], out: Path) -> tuple[float, float]:
     arguments = list(command)
     arguments[arguments.index("--out") + 1] = str(out)
     began = time.time()
-    subprocess.run([sys.executable, *arguments[1:]], cwd=service.ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, *arguments[1:]],
+        cwd=service.ROOT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     return _times(out, began)
 
 
 def _training_command(hone: service.Service) -> list[str]:
     for process in descendants.descendants(hone.process.pid):
-        try:
-            words = Path(f"/proc/{process}/cmdline").read_bytes().decode().strip("\0").split("\0")
-        except OSError:  # it has ended meanwhile
-            continue
+        words = _words(process)
         if "models_core" in words and "--out" in words:
             return words
     return []
+
+
+def _others_seconds(hone: service.Service) -> float:
+    """What the processes of Hone have used of the processor, without trainings."""
+    running = [hone.process.pid, *descendants.descendants(hone.process.pid)]
+    return service.processor_seconds(process for process in running if "models_core" not in _words(process))
+
+
+def _words(process: int) -> list[str]:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().decode().strip("\0").split("\0")
+    except OSError:  # it has ended meanwhile
+        return []
 
 
 def _times(folder: Path, began: float) -> tuple[float, float]:
