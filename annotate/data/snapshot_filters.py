@@ -45,18 +45,18 @@ class Filters:
     def checked(cls, values: Mapping[str, Any]) -> Self:
         """From plain JSON with these names. Raises Refused (400)."""
         if unknown := set(values) - set(cls.__dataclass_fields__):
-            raise Refused(f"A snapshot can't be filtered by {min(unknown)!r}.", status=400)
+            raise Refused(_("A snapshot can’t be filtered by “%(name)s”.") % {"name": min(unknown)[:60]}, status=400)
         use_cases = values.get("use_cases") or None
         return cls(
             after=_time(values.get("after")),
             before=_time(values.get("before")),
-            sources=_some(values.get("sources"), JudgmentRevision.Source.values, "source"),
-            splits=_some(values.get("splits"), SPLITS, "split"),
-            labelers=_names(values.get("labelers"), "labeler"),
-            models=_names(values.get("models"), "model"),
+            sources=_some(values.get("sources"), JudgmentRevision.Source.values, "sources"),
+            splits=_some(values.get("splits"), SPLITS, "splits"),
+            labelers=_names(values.get("labelers"), "labelers"),
+            models=_names(values.get("models"), "models"),
             agreement=_share(values.get("agreement")),
-            use_cases=_some(use_cases, Prompt.UseCase.values, "use case") if use_cases else (),
-            languages=_names(values.get("languages"), "language"),
+            use_cases=_some(use_cases, Prompt.UseCase.values, "use_cases") if use_cases else (),
+            languages=_names(values.get("languages"), "languages"),
             comments=values.get("comments") is True,
             redact=values.get("redact") is True,
             licence=str(values.get("licence") or "")[:LONGEST_NAME],
@@ -97,7 +97,7 @@ def _time(value: Any) -> datetime | None:
     except (TypeError, ValueError):
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise Refused("A time bound is written like 2026-11-22T08:00:00+00:00.", status=400)
+        raise Refused(_("A time bound is written like 2026-11-22T08:00:00+00:00."), status=400)
     return moment
 
 
@@ -105,7 +105,8 @@ def _some(values: Any, allowed: tuple[str, ...] | list[str], name: str) -> tuple
     if values is None:
         return tuple(allowed)
     if not isinstance(values, list | tuple) or not values or not all(value in allowed for value in values):
-        raise Refused(f"The {name}s of a snapshot are one or more of {', '.join(allowed)}.", status=400)
+        values_named = {"name": name, "allowed": ", ".join(allowed)}
+        raise Refused(_("The filter “%(name)s” takes one or more of %(allowed)s.") % values_named, status=400)
     return tuple(value for value in allowed if value in values)
 
 
@@ -114,7 +115,9 @@ def _names(values: Any, name: str) -> tuple[str, ...]:
         return ()
     is_list = isinstance(values, list | tuple) and len(values) <= MOST_NAMES
     if not is_list or not all(isinstance(value, str) and 0 < len(value) <= LONGEST_NAME for value in values):
-        raise Refused(f"The {name}s of a snapshot are up to {MOST_NAMES} names.", status=400)
+        raise Refused(
+            _("The filter “%(name)s” takes up to %(most)s names.") % {"name": name, "most": MOST_NAMES}, status=400
+        )
     return tuple(values)
 
 

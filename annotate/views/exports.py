@@ -1,9 +1,11 @@
 """Taking data away: ask for a snapshot, see it being made, download its files."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.db.models import Prefetch
 from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -16,12 +18,16 @@ from annotate.data import snapshots
 from annotate.data.hub import dataset_pushes
 from annotate.data.sharing import links
 from annotate.data.sharing.redaction import Redactor
+from annotate.data.snapshot_filters import Filters
 from annotate.errors import Refused
+from annotate.formats import EXPORTERS
 from annotate.forms.data_files import SnapshotForm
-from annotate.models import DatasetPush, Snapshot
+from annotate.models import DatasetPush, JudgmentRevision, Prompt, Snapshot
 from annotate.people.permissions import Capability, ProjectRequest, requires
+from annotate.rendering.local_times import moment_text
 
 SHOWN = 30
+"""Snapshots on a page."""
 State = Snapshot.State
 
 
@@ -112,7 +118,9 @@ def _page(
     refusal: Refused | None = None,
 ) -> HttpResponse:
     pushes = Prefetch("pushes", DatasetPush.objects.order_by("-pk"))
-    shown = list(request.project.snapshots.select_related("created_by").prefetch_related(pushes)[:SHOWN])
+    found = request.project.snapshots.select_related("created_by").prefetch_related(pushes)
+    page = Paginator(found, SHOWN).get_page(request.GET.get("page"))
+    shown = list(page)
     at_work = [push for snapshot in shown for push in snapshot.pushes.all() if push.state in DatasetPush.UNFINISHED]
     context: dict[str, Any] = {
         "project": request.project,
@@ -120,7 +128,9 @@ def _page(
         "preview": preview,
         "found_places": preview.found.total() if preview is not None else 0,
         "previewed": snapshots.PREVIEWED,
-        "snapshots": shown,
+        "snapshots": [(snapshot, _in_words(snapshot)) for snapshot in shown],
+        "page": page,
+        "polled_url": reverse("annotate:exports", args=[request.project.slug]) + f"?page={page.number}",
         "link": link,
         "shared": shared,
         "link_days": links.DAYS,
@@ -130,3 +140,35 @@ def _page(
     only_list = request.htmx and request.htmx.target == "snapshots"  # type: ignore[attr-defined]
     template = "annotate/exports.html#list" if only_list else "annotate/exports.html"
     return render(request, template, context, status=refusal.status if refusal else 400 if form.errors else 200)
+
+
+def _in_words(snapshot: Snapshot) -> list[str]:
+    """Its format, and what its filters leave out or change."""
+    asked = Filters.checked(snapshot.filters)
+    said = [_(EXPORTERS[snapshot.format].label)]
+    if asked.after is not None:
+        said.append(_("from %(time)s on") % {"time": moment_text(asked.after)})
+    if asked.before is not None:
+        said.append(_("before %(time)s") % {"time": moment_text(asked.before)})
+    chosen: list[tuple[str, Sequence[str], Any]] = [
+        (_("judged by"), asked.sources, JudgmentRevision.Source),
+        (_("splits"), asked.splits, Prompt.Split),
+        (_("use cases"), asked.use_cases, Prompt.UseCase),
+    ]
+    for label, values, every in chosen:
+        if values and len(values) < len(every):
+            said.append(f"{label}: {', '.join(str(every(value).label) for value in values)}")
+    for label, names in (
+        (_("labelers"), asked.labelers),
+        (_("models"), asked.models),
+        (_("languages"), asked.languages),
+    ):
+        if names:
+            said.append(f"{label}: {', '.join(names)}")
+    if asked.agreement is not None:
+        said.append(_("agreement of at least %(share)s") % {"share": f"{asked.agreement:.0%}"})
+    if asked.comments:
+        said.append(_("with comments"))
+    if asked.redact:
+        said.append(_("personal data replaced"))
+    return said

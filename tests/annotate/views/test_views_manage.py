@@ -12,6 +12,7 @@ from annotate.data import snapshots
 from annotate.labeling import queue
 from annotate.models import AuditEvent, Membership, Project, Prompt, Task, User
 from annotate.quality import measures
+from annotate.views import exports
 from tests.factories.cast import PASSWORD, Cast, judge, make_comparison
 from tests.harness.markup import markup
 
@@ -290,6 +291,24 @@ class TestExports:
         assert 'hx-trigger="every 2s"' in page
         assert cast.project.snapshots.get().filters == {"splits": ["train"]}
         assert AuditEvent.objects.filter(verb="snapshot.requested", actor=cast.manager).exists()
+
+    def test_every_one_is_found_and_says_what_was_asked_for(self, cast: Cast, manager: Client) -> None:
+        self.snapshot(cast)
+        filters = {
+            "after": "2026-11-01T00:00:00+00:00", "sources": ["human", "ai"], "splits": ["test"], "labelers": ["l-1"],
+            "languages": ["en", "zh"], "use_cases": ["chat"], "agreement": 0.75, "comments": True, "redact": True,
+        }  # fmt: skip
+        snapshots.request(project=cast.project, kind="rankings", format="kto", filters=filters, by=cast.manager)
+        for _number in range(exports.SHOWN - 1):
+            snapshots.request(project=cast.project, kind="prompts", by=cast.manager)
+        first, second = (manager.get(f"/p/kindness/exports/?page={page}").content.decode() for page in (1, 2))
+        assert (
+            "TRL unpaired (KTO) · from 1 Nov 2026, 00:00 UTC on · judged by: A person, An AI labeler · splits: Test · "
+            "use cases: Chat · labelers: l-1 · languages: en, zh · agreement of at least 75% · with comments · "
+            "personal data replaced"
+        ) in first
+        assert "Page 1 of 2" in first
+        assert ("No snapshot yet" in second, "Hone JSON lines" in second) == (False, True)
 
     def test_a_ready_one_is_downloaded_byte_by_byte(self, cast: Cast, manager: Client) -> None:
         snapshot = self.snapshot(cast)
