@@ -39,12 +39,7 @@ def shard(network: Any, *, device: torch.device) -> None:
     if is_split(network):
         return
     layers = nn.ModuleList(stack(network, needed_by="parallel=fsdp"))
-    weights = list(layers.parameters())
-    if not all(weight.is_floating_point() for weight in weights):
-        raise BadInput("parallel=fsdp cannot split quantised weights; take parallel=ddp.")
-    if not set(weights).isdisjoint(getattr(getattr(network, "tuning", None), "start", {})):
-        raise BadInput("parallel=fsdp cannot split an adapter that is trained on from its start; take parallel=ddp.")
-    dtype = weights[0].dtype
+    dtype = _dtype_to_split(network, layers)
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     for layer in layers:
@@ -52,6 +47,7 @@ def shard(network: Any, *, device: torch.device) -> None:
         for weight in layer.parameters():
             if weight.requires_grad:
                 weight.data = weight.data.float()
+        del weight  # the name would keep the layer's last weight whole
         fully_shard(layer, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
     inside = set(layers.parameters())
     # The root holds no weights of its own: it only ties the layers' gathering together.
@@ -59,6 +55,19 @@ def shard(network: Any, *, device: torch.device) -> None:
     for tensor in tensors_of(network):
         if not isinstance(tensor, DTensor):
             tensor.data = tensor.data.to(device)
+
+
+def _dtype_to_split(network: Any, layers: nn.ModuleList) -> torch.dtype:
+    """What the layers compute in. Raises BadInput for weights that cannot be split.
+
+    A function of its own: a list of the weights that outlived it would keep all of them whole on the device.
+    """
+    weights = list(layers.parameters())
+    if not all(weight.is_floating_point() for weight in weights):
+        raise BadInput("parallel=fsdp cannot split quantised weights; take parallel=ddp.")
+    if not set(weights).isdisjoint(getattr(getattr(network, "tuning", None), "start", {})):
+        raise BadInput("parallel=fsdp cannot split an adapter that is trained on from its start; take parallel=ddp.")
+    return weights[0].dtype
 
 
 def is_split(network: Any) -> bool:
