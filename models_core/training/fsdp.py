@@ -120,13 +120,13 @@ def unshard(network: nn.Module, *, for_saving: bool = False) -> None:
 
 
 @contextmanager
-def gathered(network: nn.Module) -> Iterator[None]:
+def gathered(network: nn.Module, *, for_saving: bool = False) -> Iterator[None]:
     """Within it every process holds the whole weights, in what they compute in, in plain modules; then shares again.
 
-    All processes must enter it. Nothing happens to a model that is not split.
+    `for_saving`: as of `unshard`. All processes must enter it. Nothing happens to a model that is not split.
     """
     modules = [module for module in network.modules() if isinstance(module, FSDPModule)]
-    shares = _gather(network)
+    shares = _gather(network, place=_saved if for_saving else _as_it_is)
     classes = [_unhook(module) for module in modules]
     try:
         yield

@@ -113,8 +113,6 @@ def _ppo(settings: PPOConfig, policy: LoadedModel, *, reward: ModelShape) -> Est
     if not settings.rollout_server:
         periods.append(_rollout(settings, loaded, policy))
         cache = periods[-1].kv_cache
-    elif policy.sharded:
-        periods.append(_publishing(loaded, policy))
     if is_offloaded:
         periods.append(_reference(loaded))
     update = _update("ppo", settings, loaded, learning)
@@ -220,13 +218,6 @@ def _rollout(settings: PPOConfig, loaded: list[LoadedModel], policy: LoadedModel
         kept["weights"] += number * linears
     rows = math.ceil(settings.batch_size / policy.on.processes)
     return _with_cache("sample", kept, settings, policy, rows=rows)
-
-
-def _publishing(loaded: list[LoadedModel], policy: LoadedModel) -> Period:
-    """Split weights are gathered for the rollout server's file."""
-    kept = _kept(loaded)
-    kept["weights"] += policy.on.number_bytes * policy.layers
-    return Period(name="publish", **kept)
 
 
 def _reference(loaded: list[LoadedModel]) -> Period:

@@ -193,7 +193,7 @@ class RolloutSampler:
 
     def _published(self, step: int) -> PublishedWeights | str:
         """The weights after `step` iterations for the server, or why they cannot be written; the first process's."""
-        with fsdp.gathered(self.actor_critic.policy):
+        with fsdp.gathered(self.actor_critic.policy, for_saving=True):
             if not processes.is_main():
                 return ""
             try:
