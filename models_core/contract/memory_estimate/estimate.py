@@ -22,9 +22,9 @@ LOGIT_CHUNK, LOGITS_AT_ONCE = 128, 2**26
 of them, as many as have LOGITS_AT_ONCE together."""
 KEPT_LOGIT_BYTES = 256 * 2**20
 """Up to this size probabilities are kept for the backward pass: KEPT_BYTES of the same module."""
-HOLES = 1 / 3
-"""A processor's heap holds so much more than the activations in bf16: fp32 numbers of a layer are made and freed among
-those that are kept, and what is freed is too small for what comes next. (docs/benchmarks/memory.md)"""
+HOLES, WIDE_HOLES = 1 / 3, 1 / 5
+"""A processor's heap holds so much more than the activations, in bf16 and in fp32: numbers of a layer are made and
+freed among those that are kept, and what is freed is too small for what comes next. (docs/benchmarks/memory.md)"""
 KEPT_CACHE_BYTES = 2 * 2**30
 """On a GPU a cache of up to this size stays between iterations of PPO, with the graphs that were recorded over it:
 KEPT_BYTES of models_core.generation.static_steps.kept_rows."""
@@ -162,9 +162,15 @@ def _update(stage: str, settings: TrainingSettings, loaded: list[LoadedModel], l
         name="update",
         **kept,
         gradients=sum(item.gradients for item in learning),
-        activations=saved + (round(HOLES * saved) if largest.on.is_cpu and not largest.on.is_wide else 0),
+        activations=saved + round(_holes(largest.on) * saved),
         logits=0 if stage == "reward" else _logits(learning[0], tokens=tokens),
     )
+
+
+def _holes(on: Machine) -> float:
+    if not on.is_cpu:
+        return 0.0
+    return WIDE_HOLES if on.is_wide else HOLES
 
 
 def tokens_per_forward(settings: TrainingSettings, *, processes: int) -> int:
@@ -199,9 +205,6 @@ def _logits(item: LoadedModel, *, tokens: int) -> int:
     shape, number = item.shape, item.on.number_bytes
     at_once = LOGIT_CHUNK if item.on.is_cpu else max(LOGIT_CHUNK, LOGITS_AT_ONCE // shape.vocabulary)
     chunk = min(tokens, at_once) * shape.vocabulary * (2 * number + 4)
-    if item.on.is_cpu and item.on.is_wide:
-        # A processor's library brings the head's weight into its own order for each of the two products.
-        chunk += 2 * shape.embedding * number
     if item.method != "full":
         return chunk + tokens * shape.width * number
     kept = tokens * shape.vocabulary * number
