@@ -14,19 +14,19 @@ def parsed(body: bytes) -> Any:
     try:
         text = body.decode("utf-8")
         if text.startswith("\ufeff"):
-            raise ValueError("it begins with a byte order mark")
+            raise ValueError(_("it begins with a byte order mark"))
         value = json.loads(text, parse_constant=_no_number, object_pairs_hook=_each_key_once)
         if "\\u" in text:
             # Only an escape can bring half of a surrogate pair, or NUL.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
             if ESCAPED_NUL.search(text):
-                raise ValueError("a text contains NUL")
+                raise ValueError(_("a text contains NUL"))
     except UnicodeDecodeError:
-        reason = "it isn’t UTF-8"
+        reason = _("it isn’t UTF-8")
     except UnicodeEncodeError:
-        reason = "a text contains half of a surrogate pair"
+        reason = _("a text contains half of a surrogate pair")
     except RecursionError:
-        reason = "it is nested too deeply"
+        reason = _("it is nested too deeply")
     except ValueError as error:
         reason = str(error)[:200]
     else:
@@ -35,11 +35,11 @@ def parsed(body: bytes) -> Any:
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(_("%(name)s is no number of JSON") % {"name": name})
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("an object has a key twice")
+        raise ValueError(_("an object has a key twice"))
     return found
