@@ -98,7 +98,7 @@ def _worker(queue: str, *, processes: int, name: str = "", environment: dict[str
     name = name or queue
     command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--queues", queue, "--hostname", f"{name}@%h"]
     command += ["--concurrency", str(processes), "--loglevel", "INFO"]
-    # Nobody listens to what workers tell one another: each of them is its own row in the database.
+    # Nothing reads the events of workers: each worker keeps a row of its own in the database.
     command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     liveness_file = _liveness_file(f"worker-{name}")
     return Program(

@@ -68,14 +68,14 @@ class ActorCritic:
         shares_tokens = bool(tokenizers) and same_tokens(tokenizer, tokenizers[0])
         shares_base = _shares_base(settings)
         value_init = _value_init(settings, shares_tokens=shares_tokens)
-        options: Any = {"device": loading_device or device, "dtype": dtype, "quantise": settings.method == "qlora"}
+        place = loading_device or device
+        options: Any = {"device": place, "dtype": dtype, "quantise": settings.method == "qlora"}
 
         offloads_to = device if settings.offload_reference else None
         if offloads_to is not None:
             offload.check(settings, splits_frozen=True)
-        frozen_options: Any = options
-        if offloads_to is not None:
-            frozen_options = options | {"device": offload.host_of(device, is_offloaded=True)}
+        host = offload.host_of(place, is_offloaded=settings.offload_reference)
+        frozen_options: Any = options | {"device": host}
 
         policy: Any = loading.load_policy(model, **options)
         if value_init == "head":

@@ -11,7 +11,7 @@ Sampling gathers a model's whole weights once for all its tokens (`gathered`): a
 gathering layer by layer would send the whole model between the processes for each token, and hold them in step.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -113,7 +113,7 @@ def unshard(network: nn.Module, *, for_saving: bool = False) -> None:
 
     `for_saving`: in host memory, and in the first process alone; the others are left with empty ones.
     """
-    _gather(network, place=_saved if for_saving else _as_it_is)
+    _gather(network, for_saving=for_saving)
     for module in network.modules():
         if isinstance(module, FSDPModule):
             _unhook(module)
@@ -126,7 +126,7 @@ def gathered(network: nn.Module, *, for_saving: bool = False) -> Iterator[None]:
     `for_saving`: as of `unshard`. All processes must enter it. Nothing happens to a model that is not split.
     """
     modules = [module for module in network.modules() if isinstance(module, FSDPModule)]
-    shares = _gather(network, place=_saved if for_saving else _as_it_is)
+    shares = _gather(network, for_saving=for_saving)
     classes = [_unhook(module) for module in modules]
     try:
         yield
@@ -143,17 +143,7 @@ def gathered(network: nn.Module, *, for_saving: bool = False) -> Iterator[None]:
             owner.register_parameter(name, share)
 
 
-def _as_it_is(weight: Tensor) -> Tensor:
-    return weight
-
-
-def _saved(weight: Tensor) -> Tensor:
-    return weight.cpu() if processes.is_main() else weight.new_empty(0)
-
-
-def _gather(
-    network: nn.Module, *, place: Callable[[Tensor], Tensor] = _as_it_is
-) -> list[tuple[nn.Module, str, nn.Parameter]]:
+def _gather(network: nn.Module, *, for_saving: bool) -> list[tuple[nn.Module, str, nn.Parameter]]:
     """Put whole weights in the place of the shares, which are returned with the modules and names they had."""
     shares: list[tuple[nn.Module, str, nn.Parameter]] = []
     for layer in network.modules():
@@ -164,8 +154,10 @@ def _gather(
                     if isinstance(weight, DTensor):
                         shares.append((module, name, weight))
                         share: Any = weight.detach().to(dtype)
-                        full = nn.Parameter(place(share.full_tensor()), requires_grad=weight.requires_grad)
-                        module.register_parameter(name, full)
+                        whole = share.full_tensor()
+                        if for_saving:
+                            whole = whole.cpu() if processes.is_main() else whole.new_empty(0)
+                        module.register_parameter(name, nn.Parameter(whole, requires_grad=weight.requires_grad))
     return shares
 
 

@@ -105,7 +105,8 @@ class Training:
         # Two optimizers may share a model: the second has a head of its own, which is in no file.
         is_first = model not in self._models.values()
         start = on_disk(model) if is_first and not keeps_base(self.settings.method) else {}
-        if is_first and isinstance(model, PreTrainedModel) and self.settings.compile_trunk:
+        is_new_network = is_first and isinstance(model, PreTrainedModel)
+        if is_new_network and self.settings.compile_trunk:
             self._compile(model)
         if self.settings.gradient_checkpointing:
             memory.checkpoint_activations(model)
@@ -116,7 +117,7 @@ class Training:
             if weights is not None:
                 split = dict(model.named_parameters())
                 weights = {weight: split[weight] for weight in weights}
-        if is_first and isinstance(model, PreTrainedModel):
+        if is_new_network:
             packing.check(trunk(model))
         if self.dtype == torch.bfloat16 and self.device.type == "cpu":
             operators.prepare(*(name for name in operators.NAMES if name != "decoder"))
@@ -130,8 +131,8 @@ class Training:
         )
         if is_first:
             self._summaries.append(parameter_summary(model))
-            if isinstance(model, PreTrainedModel):
-                self._computed[name] = forward_check.report(model)
+        if is_new_network:
+            self._computed[name] = forward_check.report(model)
         self._models[name] = model
         return self.optimizers[name]
 

@@ -241,16 +241,18 @@ class MasterAdamW:
     def _share(self, name: str, tensor: Tensor) -> Tensor:
         return fsdp.shard_of(tensor, like=self.parameters[name])
 
-    @torch.no_grad()
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Put other weights into masters and model; the moments stay."""
-        self.load_shares({name: self._share(name, weights[name]) for name in self.masters})
+        self._load(lambda name: self._share(name, weights[name]))
 
-    @torch.no_grad()
     def load_shares(self, shares: Mapping[str, Tensor]) -> None:
         """As `load_weights`, of what is this process's of them."""
+        self._load(shares.__getitem__)
+
+    @torch.no_grad()
+    def _load(self, share_of: Callable[[str], Tensor]) -> None:
         for name, master in self.masters.items():
-            master.copy_(shares[name])
+            master.copy_(share_of(name))
         self._publish(self.parameters)
 
     def state_dict(self) -> dict[str, Tensor]:

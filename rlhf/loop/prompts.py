@@ -47,7 +47,7 @@ def next_for_sampling(
     Without test prompts, which are held out, and turns of chats, which have responses. Raises Refused when there are no
     others.
     """
-    offered = project.prompts.filter(opening=None).exclude(split=Prompt.Split.TEST)
+    offered = offered_for_sampling(project)
     if order == PromptOrder.RANDOM:
         keys = list(offered.order_by("pk").values_list("pk", flat=True))
         rows = with_ids(project, random.Random(seed).sample(keys, min(count, len(keys))))
@@ -58,6 +58,11 @@ def next_for_sampling(
     if not rows:
         raise refusal("no_prompts", project=project.name)
     return rows
+
+
+def offered_for_sampling(project: Project) -> QuerySet[Prompt]:
+    """All but test prompts, which are held out, and turns of chats, which have responses."""
+    return project.prompts.filter(opening=None).exclude(split=Prompt.Split.TEST)
 
 
 def _least_compared(offered: QuerySet[Prompt]) -> QuerySet[Prompt]:
@@ -74,7 +79,7 @@ def for_ppo(project: Project, *, rewards: Sequence[ModelVersion], enough: int) -
     On its training prompts a reward model is more accurate than elsewhere, which would bias PPO. Raises Refused when
     the project has no train prompts.
     """
-    train = _of_split(project, Prompt.Split.TRAIN)
+    train = of_split(project, Prompt.Split.TRAIN)
     learned = set[str]().union(*map(_trained_prompts, rewards))
     rows = [_row(prompt) for prompt in train if prompt.content_hash not in learned]
     if len(rows) >= enough:
@@ -88,13 +93,13 @@ def for_ppo(project: Project, *, rewards: Sequence[ModelVersion], enough: int) -
 
 def for_evaluation(project: Project) -> list[Row]:
     """The validation prompts, for evaluation during PPO; [] if they are too few, so that train prompts are held out."""
-    rows = [_row(prompt) for prompt in _of_split(project, Prompt.Split.VALIDATION)]
+    rows = [_row(prompt) for prompt in of_split(project, Prompt.Split.VALIDATION)]
     return rows if len(rows) >= MIN_HELD_OUT_PROMPTS else []
 
 
 def held_out(project: Project) -> list[Row]:
     """The test prompts. Raises Refused when there are none."""
-    rows = [_row(prompt) for prompt in _of_split(project, Prompt.Split.TEST)]
+    rows = [_row(prompt) for prompt in of_split(project, Prompt.Split.TEST)]
     if not rows:
         raise refusal("no_test_prompts", project=project.name)
     return rows
@@ -115,7 +120,7 @@ def write(rows: Iterable[Row], path: Path) -> None:
     partial.replace(path)
 
 
-def _of_split(project: Project, split: str) -> QuerySet[Prompt]:
+def of_split(project: Project, split: str) -> QuerySet[Prompt]:
     return project.prompts.filter(split=split).order_by("pk")
 
 

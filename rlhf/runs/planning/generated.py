@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from annotate.models import Project, Prompt
+from rlhf.loop import prompts
 from rlhf.models import Stage, TrainingRun
 
 STAGES = (Stage.SAMPLE, Stage.EVALUATE)
@@ -13,12 +14,11 @@ STAGES = (Stage.SAMPLE, Stage.EVALUATE)
 def expected(project: Project, *, stage: str, options: Mapping[str, Any]) -> int | None:
     """How many responses a run of the stage would generate. options: prompts and samples of a sampling."""
     if stage == Stage.EVALUATE:
-        return 2 * project.prompts.filter(split=Prompt.Split.TEST).count() or None
-    prompts, samples = options.get("prompts"), options.get("samples")
-    if not prompts or not samples:
+        return 2 * prompts.of_split(project, Prompt.Split.TEST).count() or None
+    count, samples = options.get("prompts"), options.get("samples")
+    if not count or not samples:
         return None
-    offered = project.prompts.filter(opening=None).exclude(split=Prompt.Split.TEST).count()
-    return min(prompts, offered) * samples or None
+    return min(count, prompts.offered_for_sampling(project).count()) * samples or None
 
 
 def times(run: TrainingRun) -> tuple[float, float] | None:
