@@ -7,6 +7,7 @@ from typing import Any
 from playwright.sync_api import Locator, Page, Route, expect
 
 from annotate.models import Assignment, JudgmentRevision
+from tests.conftest import wait_until
 from tests.factories.cast import Cast
 from tests.harness.browser import SignIn
 
@@ -30,6 +31,11 @@ def start(sign_in: SignIn, **options: Any) -> Page:
 def settled(page: Page) -> None:
     """A submit sooner after a task appeared would be taken for the end of a double click."""
     page.wait_for_function("() => globalThis.hone?.acceptsSubmit()")
+
+
+def until_held_back(page: Page, routes: list[Route], number: int = 1) -> None:
+    """Until so many requests have reached the handler of a route: the event of a request may come before that."""
+    wait_until(lambda: page.wait_for_timeout(20) or len(routes) >= number, what=f"{number} requests to be held back")
 
 
 def held(cast: Cast) -> Assignment:

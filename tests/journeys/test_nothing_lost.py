@@ -14,7 +14,18 @@ from annotate.models import Assignment, Judgment, JudgmentRevision, Project
 from tests.conftest import wait_until
 from tests.factories.cast import PASSWORD, Cast, make_comparison
 from tests.harness.browser import SignIn
-from tests.journeys.board import held, latest_tiers, on_screen, press, saved, settled, start, tier, without_connection
+from tests.journeys.board import (
+    held,
+    latest_tiers,
+    on_screen,
+    press,
+    saved,
+    settled,
+    start,
+    tier,
+    until_held_back,
+    without_connection,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -155,11 +166,10 @@ def test_a_slow_network_shows_the_next_task_at_once_and_a_refusal_brings_the_las
     first = held(cast)
     waiting: list[Route] = []
     page.route("**/submit", lambda route: waiting.append(route))
-    with page.expect_request("**/submit"):
-        press(page, "2 1 3 4 Enter")
+    press(page, "2 1 3 4 Enter")
     page.wait_for_function(f"() => document.getElementById('work').dataset.task !== '{first.pk}'")
     expect(page.locator("#receipt")).to_have_text("Saving…")
-    wait_until(lambda: page.wait_for_timeout(20) or waiting, what="the submit to be held back")
+    until_held_back(page, waiting)
     waiting[0].fulfill(status=409, content_type="text/plain", body="Not now.")
     page.wait_for_function(f"() => document.getElementById('work').dataset.task === '{first.pk}'")
     expect(page.locator("#refusal")).to_have_text("Not now.")

@@ -12,7 +12,7 @@ from annotate.people.projects import edit_project
 from tests.conftest import wait_until
 from tests.factories.cast import Cast, make_comparison, make_prompt, make_responses
 from tests.harness.browser import SignIn
-from tests.journeys.board import held, on_screen, press, saved, settled, start
+from tests.journeys.board import held, on_screen, press, saved, settled, start, until_held_back
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -111,10 +111,10 @@ def test_a_late_response_about_a_former_task_is_not_said_of_the_next(
 ) -> None:
     page = start(sign_in)
     first = held(cast)
-    held_back: list[Any] = []
+    held_back: list[Route] = []
     page.route(f"**/work/{first.pk}/draft", lambda route: held_back.append(route))
     press(page, "1")
-    wait_until(lambda: page.wait_for_timeout(50) or held_back, what="the draft to leave")
+    until_held_back(page, held_back)
     press(page, "s ArrowDown")
     page.get_by_role("button", name="Skip this task").click()
     expect(page.locator("#receipt .done")).to_have_text("Skipped.")
@@ -298,11 +298,11 @@ def test_a_task_that_is_fetched_ahead_and_comes_with_the_receipt_too_is_shown_on
 
     page.route("**/work/ahead", hold)
     page.route("**/submit", hold)
-    with page.expect_request("**/work/ahead"):
-        page.goto("/p/kindness/work/")
+    page.goto("/p/kindness/work/")
+    until_held_back(page, held_back)
     settled(page)
-    with page.expect_request("**/submit"):
-        press(page, "2 1 3 4 Enter")
+    press(page, "2 1 3 4 Enter")
+    until_held_back(page, held_back, 2)
     free.append(True)
     ahead, submitted = held_back
     with page.expect_response("**/work/ahead"):
