@@ -11,18 +11,22 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from annotate.models import User
 from tests.harness.machine import find_chromium
 
 SignIn = Callable[..., Page]
 
+# Beside two other tests on two cores a page has taken more than Playwright's 5 s; `expect` knows no context's timeout.
+PATIENCE = 10_000  # ms
+
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     # Playwright's loop runs in this thread; Django would take it for an asynchronous program and refuse the database.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         # As root, in a container or a CI, Chromium starts without its sandbox only.
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
@@ -43,7 +47,7 @@ def sign_in(browser: Browser, transactional_db: None, live_server: Any) -> Itera
 
     def start(username: str, password: str | None = None, *, at: str = "/", **options: Any) -> Page:
         context = browser.new_context(base_url=live_server.url, **options)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
