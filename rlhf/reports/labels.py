@@ -9,16 +9,20 @@ from django.utils.translation import gettext_noop
 
 
 def in_words(name: str) -> str:
-    """`eval_loss` as "eval loss", or as the catalogue has it."""
-    return _(METRICS.get(name) or OPTIONS.get(name) or name.replace("_", " "))
+    """`eval_kl` as "eval KL", or as the catalogue has it."""
+    spaced = name.replace("_", " ")
+    words = _(METRICS.get(name) or OPTIONS.get(name) or spaced)
+    # A catalogue's words are written out already; English has no catalogue.
+    return re.sub(r"\w+", lambda word: WRITTEN_OUT.get(word[0], word[0]), words) if words == spaced else words
 
 
 def of_name(name: str) -> SafeString:
-    """The words, and the name itself where these differ from it by more than a space."""
+    """The words as a label, and the name itself where these differ from it by more than a space and capitals."""
     words = in_words(name)
-    if words == name.replace("_", " "):
-        return format_html('<span lang="en">{}</span>', words)
-    return format_html('{} <code lang="en">{}</code>', words, name)
+    label = words[:1].upper() + words[1:]
+    if words.casefold() == name.replace("_", " "):
+        return format_html('<span lang="en">{}</span>', label)
+    return format_html('{} <code lang="en">{}</code>', label, name)
 
 
 def of_system(name: str) -> str:
@@ -28,6 +32,26 @@ def of_system(name: str) -> str:
     return f"GPU {number}: {label}" if device else label
 
 
+WRITTEN_OUT = {
+    "ai": "AI",
+    "auc": "AUC",
+    "coef": "coefficient",
+    "ece": "ECE",
+    "ema": "EMA",
+    "eos": "EOS",
+    "ewc": "EWC",
+    "gae": "GAE",
+    "kl": "KL",
+    "lm": "LM",
+    "lora": "LoRA",
+    "lr": "learning rate",
+    "ppo": "PPO",
+    "ptx": "PPO-ptx",
+    "sft": "SFT",
+    "std": "standard deviation",
+    "vf": "value function",
+}
+"""Parts of names that a reader of English expects in another form."""
 SYSTEM = {
     "cores": gettext_noop("Processor cores in use"),
     "memory": gettext_noop("Memory (GiB)"),

@@ -4,7 +4,9 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
 from django.conf import settings
+from django.utils import translation
 
 from models_core.contract.reports import metric_names
 from models_core.rl.update import UpdateStats
@@ -38,3 +40,26 @@ def test_every_metric_is_reported_by_something() -> None:
 def test_the_metrics_of_a_policy_update_are_named() -> None:
     """Whichever algorithm reports them."""
     assert {field.name for field in fields(UpdateStats)} <= set(metric_names.UPDATES)
+
+
+@pytest.mark.parametrize(
+    ("name", "english", "chinese"),
+    [
+        ("kl_coef", 'KL coefficient <code lang="en">kl_coef</code>', 'KL 系数 <code lang="en">kl_coef</code>'),
+        ("batch_size", '<span lang="en">Batch size</span>', '批大小 <code lang="en">batch_size</code>'),
+        ("ptx_coef", 'PPO-ptx coefficient <code lang="en">ptx_coef</code>', None),
+        ("ptx", 'Pretraining text of PPO-ptx <code lang="en">ptx</code>', None),
+    ],
+)
+def test_a_setting_is_labelled_in_the_words_of_its_reader(name: str, english: str, chinese: str | None) -> None:
+    with translation.override("en"):
+        assert labels.of_name(name) == english
+    if chinese is not None:
+        with translation.override("zh-hans"):
+            assert labels.of_name(name) == chinese
+
+
+def test_a_metric_within_a_sentence_keeps_its_small_letters() -> None:
+    with translation.override("en"):
+        assert labels.in_words("eval_kl") == "eval KL"
+        assert labels.in_words("reward/missing_eos") == "reward/missing EOS"

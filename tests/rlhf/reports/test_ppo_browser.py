@@ -31,7 +31,7 @@ def test_score_over_the_divergence_comes_first_and_responses_can_be_compared(
         "during training",
     ]
     titles = [text.split("\n")[0] for text in page.locator("figure[data-curves] figcaption").all_inner_texts()]
-    assert titles == ["Reward and its terms", "kl", "entropy"]
+    assert titles == ["Reward and its terms", "KL", "entropy"]
     figure.scroll_into_view_if_needed()
     box = figure.locator(".u-over").bounding_box()
     assert box is not None
