@@ -74,3 +74,17 @@ document.addEventListener("click", (event) => {
   // A redirection back to this page would load it a second time.
   request(button.form.action, { method: "POST", body: chosen, redirect: "manual" });
 });
+
+// A field filled before htmx listened, on a slow network or by the browser on the way back, counts as typed now.
+const differs = (control) => {
+  if (control.type === "checkbox" || control.type === "radio") return control.checked !== control.defaultChecked;
+  if (!control.options) return control.value !== control.defaultValue;
+  const chosen = [...control.options].findIndex((option) => option.defaultSelected);
+  return control.selectedIndex !== Math.max(0, chosen);
+};
+window.addEventListener("pageshow", () => {
+  for (const follower of document.querySelectorAll("[hx-trigger^='input from:closest']")) {
+    const fields = follower.closest("fieldset, form").querySelectorAll("input[name], select[name], textarea[name]");
+    [...fields].find(differs)?.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+});

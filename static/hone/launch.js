@@ -14,7 +14,8 @@ const hasEffect = (setting) => {
 const show = () => {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   for (const setting of settings) {
-    const text = setting.textContent.toLowerCase();
+    const name = setting.querySelector("[name^=set_]")?.name.slice("set_".length) ?? "";
+    const text = `${setting.textContent} ${name}`.toLowerCase();
     const isFound = words.every((word) => text.includes(word));
     // A setting with an error stays in sight, whatever it applies to.
     setting.hidden = !isFound || (!hasEffect(setting) && !setting.querySelector(".wrong"));

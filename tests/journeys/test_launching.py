@@ -1,13 +1,14 @@
 """A researcher measures a run, starts it from a preset, cancels, resumes and clones it; in both languages."""
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from annotate.models import Snapshot, User
 from rlhf.models import TrainingRun
 from rlhf.runs import runs
 from tests.factories.cast import Cast
 from tests.harness.browser import SignIn
+from tests.journeys.board import until_held_back
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 WORDS = {
@@ -40,6 +41,8 @@ def test_start_from_a_preset_cancel_resume_and_clone(
 
     # A setting of another method is hidden; the search opens the group of one that has an effect.
     page.get_by_label(words["find"]).fill("rank")
+    expect(page.locator("[name=set_lora_rank]")).to_be_visible()
+    page.get_by_label(words["find"]).fill("lora_rank")
     expect(page.locator("[name=set_lora_rank]")).to_be_visible()
     page.get_by_label(words["find"]).fill("last_layers")
     expect(page.locator("[name=set_last_layers]")).to_be_hidden()
@@ -82,6 +85,17 @@ def test_start_from_a_preset_cancel_resume_and_clone(
     expect(page.locator("main")).to_contain_text(words["changes"])
     clone = TrainingRun.objects.latest("pk")
     assert (clone.cloned_from, clone.config) == (first, first.config | {"batch_size": 8})
+
+
+def test_what_is_typed_before_the_page_listens_is_estimated_once_it_does(cast: Cast, sign_in: SignIn) -> None:
+    page = sign_in("researcher")
+    held_back: list[Route] = []
+    page.route("**/htmx*.js", lambda route: held_back.append(route))
+    page.goto("/p/kindness/training/new/sft", wait_until="commit")
+    until_held_back(page, held_back)
+    page.locator("[name=set_epochs]").fill("0")
+    held_back[0].continue_()
+    expect(page.locator("#estimate a[href='#id_set_epochs']")).to_be_visible()
 
 
 def rate(run: TrainingRun) -> dict[str, float]:
