@@ -5,7 +5,7 @@ after model) is for those who may take the project's data away.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from django.db.models import QuerySet
 from ninja import Query, Router, Schema
@@ -13,6 +13,7 @@ from ninja import Query, Router, Schema
 from annotate import access
 from annotate.api.bearer import ApiRequest, within_project
 from annotate.api.cursor_pages import Page, PageQuery, page
+from annotate.api.enumerations import IN_PLACE
 from annotate.data.pseudonyms import author_name, labeler_name
 from annotate.labeling.task_list import task_listing
 from annotate.labeling.task_list.task_filters import TaskFilters
@@ -98,12 +99,12 @@ class JudgmentOut(Schema):
 class PromptQuery(PageQuery):
     split: Prompt.Split | None = None
     use_case: Prompt.UseCase | None = None
-    kind: Prompt.Kind | None = None
+    kind: Annotated[Prompt.Kind, IN_PLACE] | None = None
 
 
 class TaskQuery(PageQuery):
-    state: Task.State | None = None
-    kind: Task.Kind | None = None
+    state: Annotated[Task.State, IN_PLACE] | None = None
+    kind: Annotated[Task.Kind, IN_PLACE] | None = None
 
 
 @router.get("/projects/{slug:slug}/prompts", response=Page[PromptOut], summary="Prompts")

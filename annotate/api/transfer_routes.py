@@ -4,7 +4,7 @@ import json
 import tempfile
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import FileResponse, Http404
@@ -15,6 +15,7 @@ from pydantic import ConfigDict
 from annotate import access
 from annotate.api.bearer import ApiRequest, within_project
 from annotate.api.cursor_pages import Page, PageQuery, page
+from annotate.api.enumerations import IN_PLACE
 from annotate.api.idempotency import HEADER, idempotent
 from annotate.data import rejected_rows, snapshots, stored_messages, uploads
 from annotate.data.imports import ImportReport, import_file
@@ -77,7 +78,7 @@ class ImportOut(Schema):
 
 class SnapshotIn(Schema):
     model_config = ConfigDict(extra="forbid")
-    kind: Snapshot.Kind
+    kind: Annotated[Snapshot.Kind, IN_PLACE]
     format: Literal[tuple(EXPORTERS)] = "hone"  # type: ignore[valid-type]
     tie_policy: Snapshot.TiePolicy = Snapshot.TiePolicy.KEEP
     aggregation: Snapshot.Aggregation = Snapshot.Aggregation.RAW

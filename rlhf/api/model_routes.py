@@ -10,6 +10,7 @@ from ninja.files import UploadedFile
 from annotate import access
 from annotate.api.bearer import ApiRequest, within_project
 from annotate.api.cursor_pages import Page, PageQuery, finite, page
+from annotate.api.enumerations import IN_PLACE
 from annotate.api.idempotency import HEADER, idempotent
 from annotate.data.json_text import parsed
 from annotate.errors import Refused
@@ -37,7 +38,7 @@ class ModelOut(Schema):
 
 
 class ModelQuery(PageQuery):
-    kind: ModelVersion.Kind | None = None
+    kind: Annotated[ModelVersion.Kind, IN_PLACE] | None = None
     active: bool | None = None
 
 

@@ -1,7 +1,7 @@
 """Runs: listed, read, started, cancelled, and their metrics."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from ninja import Field, Query, Router, Schema, Status
 from pydantic import ConfigDict
@@ -9,6 +9,7 @@ from pydantic import ConfigDict
 from annotate import access
 from annotate.api.bearer import ApiRequest, within_project
 from annotate.api.cursor_pages import Page, PageQuery, finite, page
+from annotate.api.enumerations import IN_PLACE
 from annotate.api.idempotency import HEADER, idempotent
 from annotate.data import stored_messages
 from annotate.models import Snapshot
@@ -50,7 +51,7 @@ class RunOut(Schema):
 
 class RunQuery(PageQuery):
     stage: Stage | None = None
-    status: TrainingRun.Status | None = None
+    status: Annotated[TrainingRun.Status, IN_PLACE] | None = None
 
 
 class RunIn(Schema):
