@@ -16,8 +16,8 @@ from rlhf.reports import curves
 
 MOST_VERSIONS = 40
 """Versions in a picture, the newest: more can't be read."""
-WIDTH, HEIGHT = 176, 46
-COLUMN, ROW, MARGIN = 236, 66, 8
+WIDTH, HEIGHT = 208, 46
+COLUMN, ROW, MARGIN = 268, 66, 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,6 +254,21 @@ def test_promote_and_roll_back_by_button_are_audited(cast: Cast, base: ModelVers
     assert verbs == [("model.promoted", researcher)] * 2 + [("model.rolled_back", researcher)] * 2
 
 
+def test_the_versions_of_a_promotion_are_links(cast: Cast, base: ModelVersion) -> None:
+    policy = ModelVersion.objects.create(
+        project=cast.project, kind="policy", number=1, folder="runs/1", metrics={"score": 0.5}
+    )
+    client = as_user("researcher", cast)
+    links = [f'href="{url(cast, "model", version.pk)}">{version.label}</a>' for version in (policy, base)]
+    question = client.get(url(cast, "promote", policy.pk)).content.decode()
+    assert [question.count(link) for link in links] == [1, 1]
+    client.post(url(cast, "promote", policy.pk), in_use_now(cast))
+    page = client.get(url(cast, "models")).content.decode()
+    history = page[page.index('id="history"') :]
+    # The base model was put into use before.
+    assert [history.count(link) for link in links] == [1, 2]
+
+
 def test_a_reward_model_is_promoted_beside_the_policy(cast: Cast, base: ModelVersion, reward: ModelVersion) -> None:
     as_user("manager", cast).post(url(cast, "promote", reward.pk), {"instead_of": ""})
     assert (versions.active_policy(cast.project), versions.active_reward(cast.project)) == (base, reward)
