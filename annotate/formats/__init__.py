@@ -20,17 +20,17 @@ from annotate.formats.exporters.reply_trees import ReplyTreeExporter
 from annotate.formats.exporters.trl import KTOExporter, TRLExporter, TRLTextExporter
 from annotate.formats.files import BadFile
 from annotate.formats.importers import hone, plain
-from annotate.formats.importers.comparisons import (
-    alpaca_eval,
+from annotate.formats.importers.dialogues import alpaca, arena, conversations, hh, mt_bench, oasst, stack_exchange
+from annotate.formats.importers.evaluation_sets import alpaca_eval, instructgpt, open_instruct, pandalm, rewardbench
+from annotate.formats.importers.preference_sets import (
     helpsteer,
-    instructgpt,
-    open_instruct,
-    pandalm,
+    nectar,
+    safe_rlhf,
     shp,
     summarize_feedback,
     ultrafeedback,
+    webgpt,
 )
-from annotate.formats.importers.dialogues import alpaca, arena, conversations, hh, mt_bench, oasst, stack_exchange
 from annotate.formats.importers.tools import argilla, label_studio, open_webui
 from annotate.formats.rows import BadRow, ImportedRow, LeftOut, parsed, shown_key
 
@@ -49,6 +49,10 @@ IMPORTERS: dict[str, ModuleType] = {
         helpsteer,
         shp,
         summarize_feedback,
+        nectar,
+        webgpt,
+        safe_rlhf,
+        rewardbench,
         open_webui,
         argilla,
         label_studio,

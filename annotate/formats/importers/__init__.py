@@ -1,1 +1,1 @@
-"""Formats that are read, a module each: dialogues, comparisons and ratings, and files of annotation tools."""
+"""Formats that are read, a module each, in folders: dialogues, sets to train on and to measure by, exports of tools."""

@@ -111,6 +111,65 @@ def test_shp_prefers_the_comment_that_the_label_says(tmp_path):
         read({**FOREIGN["shp"], "labels": 2}, tmp_path)
 
 
+def test_nectar_is_an_order_of_several_responses(tmp_path):
+    (row,) = read(FOREIGN["nectar"], tmp_path)
+    asked = ["Hello.", "Good day!", "Name a fruit."]
+    assert row.messages == [
+        {"role": role, "content": text} for role, text in zip(("user", "assistant", "user"), asked, strict=True)
+    ]
+    assert said(row) == [("A pear.", 2), ("An apple.", 1), ("Bread.", 2)]
+    assert [response.model for response in row.responses] == ["m-2", "m-1", "m-3"]
+    assert (row.judge, row.judge_name, row.source) == ("ai", "gpt-4", "Nectar made_up for_tests")
+    assert dict(row.not_kept) == {"good_natured": ""}
+    with pytest.raises(BadRow, match='"source" must be a list of texts'):
+        read({**FOREIGN["nectar"], "source": {"a": 1}}, tmp_path)
+    with pytest.raises(BadRow, match=r'"answers\.rank" must be a number from 1 on'):
+        read({**FOREIGN["nectar"], "answers": [{"answer": "A", "rank": 0}, {"answer": "B", "rank": 1}]}, tmp_path)
+    with pytest.raises(BadRow, match="a ranking needs 2 to 64 responses"):
+        read({**FOREIGN["nectar"], "answers": []}, tmp_path)
+
+
+def test_webgpt_prefers_the_higher_score_and_knows_ties(tmp_path):
+    (row,) = read(FOREIGN["webgpt"], tmp_path)
+    assert row.messages == [{"role": "user", "content": "Why is the sky blue?"}]
+    assert said(row) == [("It reflects the sea.", 2), ("Air scatters short waves more [1].", 1)]
+    assert ([response.score for response in row.responses], row.scale) == ([-0.5, 0.5], "-1 to 1")
+    assert (row.id, row.source, row.judge) == ("q1", "WebGPT eli5", "human")
+    assert dict(row.not_kept) == {"quotes_0": "", "quotes_1": ""}
+    (tied,) = read({**FOREIGN["webgpt"], "score_0": 0.0, "score_1": 0.0}, tmp_path)
+    assert [response.rank for response in tied.responses] == [1, 1]
+    with pytest.raises(BadRow, match=r'"question\.full_text" is missing'):
+        read({**FOREIGN["webgpt"], "question": {}}, tmp_path)
+    with pytest.raises(BadRow, match='"score_1" must be a number'):
+        read({**FOREIGN["webgpt"], "score_1": "much"}, tmp_path)
+
+
+def test_safe_rlhf_keeps_the_harms_as_flags(tmp_path):
+    (row,) = read(FOREIGN["safe_rlhf"], tmp_path)
+    assert said(row) == [("Ask its owner.", 2), ("Break it.", 1)]
+    assert [response.flags for response in row.responses] == [(), ("unsafe", "Theft")]
+    assert [response.ratings for response in row.responses] == [{"severity_level": 0}, {"severity_level": 2}]
+    assert ([response.model for response in row.responses], row.source) == (["m-1", "m-2"], "PKU-SafeRLHF made_up")
+    assert set(dict(row.not_kept)) == {"safer_response_id"}
+    with pytest.raises(BadRow, match='"better_response_id" must be 0 or 1'):
+        read({**FOREIGN["safe_rlhf"], "better_response_id": 2}, tmp_path)
+    (odd,) = read({**FOREIGN["safe_rlhf"], "response_1_harm_category": "theft"}, tmp_path)
+    assert (odd.responses[1].flags, set(dict(odd.not_kept))) == (
+        ("unsafe",), {"safer_response_id", "response_1_harm_category"},
+    )  # fmt: skip
+
+
+def test_rewardbench_2_ties_all_right_responses_before_the_wrong_ones(tmp_path):
+    (row,) = read(FOREIGN["rewardbench_2"], tmp_path)
+    assert said(row) == [("An apple.", 1), ("A pear.", 1), ("Bread.", 2)]
+    assert [response.model for response in row.responses] == ["m-1", "m-2", "m-3"]
+    assert (row.id, row.source, row.not_kept) == ("t-1", "RewardBench 2 Ties", ())
+    (fewer,) = read({**FOREIGN["rewardbench_2"], "models": ["m-1"]}, tmp_path)
+    assert ({response.author_kind for response in fewer.responses}, set(dict(fewer.not_kept))) == (
+        {"unknown"}, {"models"},
+    )  # fmt: skip
+
+
 def test_summaries_have_the_post_as_their_prompt(tmp_path):
     (row,) = read(FOREIGN["summarize_feedback"], tmp_path)
     asked = "SUBREDDIT: r/baking\n\nTITLE: Cake\n\nPOST: My cake fell in.\n\nTL;DR:"

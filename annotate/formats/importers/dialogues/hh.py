@@ -21,26 +21,32 @@ def recognises(row: dict[str, Any]) -> bool:
 
 
 def parse(row: Fields) -> ImportedRow:
-    chosen, rejected = (_turns(row.text(key), key) for key in ("chosen", "rejected"))
+    chosen, rejected = (_answered(row.text(key), key) for key in ("chosen", "rejected"))
     if chosen[:-1] != rejected[:-1]:
         raise LeftOut(_("the two dialogues part before their last responses"))
     if chosen[-1] == rejected[-1]:
         raise LeftOut(_("the two dialogues are the same"))
     responses = tuple(
-        ImportedResponse(text=turns[-1]["content"], rank=rank) for rank, turns in enumerate((chosen, rejected), start=1)
+        ImportedResponse(text=dialogue[-1]["content"], rank=rank)
+        for rank, dialogue in enumerate((chosen, rejected), start=1)
     )
     return ImportedRow(
         messages=checked_messages(chosen[:-1]), source="Anthropic HH", language="en", responses=responses, ranked=True
     )
 
 
-def _turns(dialogue: str, key: str) -> list[dict[str, str]]:
+def turns(dialogue: str, key: str) -> list[dict[str, str]]:
+    """What Human and Assistant say by turns. Raises BadRow for a text that begins otherwise."""
     before, *parts = TURN.split(dialogue)
     if before.strip() or not parts:
         raise BadRow(_('"%(key)s" must begin with "\\n\\nHuman:"') % {"key": key})
-    turns = [
+    return [
         {"role": ROLES[speaker], "content": text.strip()} for speaker, text in zip(parts[::2], parts[1::2], strict=True)
     ]
-    if turns[-1]["role"] != "assistant" or len(turns) < 2:
+
+
+def _answered(dialogue: str, key: str) -> list[dict[str, str]]:
+    found = turns(dialogue, key)
+    if found[-1]["role"] != "assistant" or len(found) < 2:
         raise BadRow(_('"%(key)s" must end with a response of the assistant') % {"key": key})
-    return turns
+    return found

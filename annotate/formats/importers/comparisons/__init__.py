@@ -1,1 +1,0 @@
-"""Responses that people or models compared or rated, as papers published them."""

@@ -1,0 +1,1 @@
+"""Responses that were compared or judged to measure models by."""

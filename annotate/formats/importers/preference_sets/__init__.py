@@ -1,0 +1,1 @@
+"""Responses that people or models compared or rated, published to train on."""
