@@ -34,7 +34,6 @@ NEUTRAL: dict[str, Any] = {
     "logprobs": False,
     "logit_bias": {},
     "response_format": {"type": "text"},
-    "stop": [],
     "tools": [],
     "modalities": ["text"],
 }
@@ -94,7 +93,7 @@ def parsed(given: Any) -> ChatRequest:
 def sampling(chat: ChatRequest) -> dict[str, Any]:
     """The settings of the stage `sample` that a request for the live worker asks for. Raises OpenAIError (400)."""
     known = {"model", "messages", "n", "stream", "stream_options", *OWN}
-    taken = {"temperature", "top_p", "max_tokens", "max_completion_tokens", "seed"}
+    taken = {"temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "stop"}
     for name, value in chat.body.items():
         if name not in known | taken and value != NEUTRAL.get(name, _NOTHING):
             raise OpenAIError(

@@ -31,7 +31,7 @@ from rlhf.gateway.openai_errors import OpenAIError
 from rlhf.gateway.upstream import Upstream, broken
 
 FINISH_REASONS = {"stop": Response.FinishReason.EOS, "length": Response.FinishReason.LENGTH}
-SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "seed")
+SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "stop")
 """Parameters of a request that are kept with its responses."""
 LONGEST_KEPT = 200_000
 """Characters of a response that is kept."""

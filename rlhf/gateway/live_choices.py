@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from annotate.data import stored_messages
 from annotate.errors import Refused
 from annotate.models import Author, GatewaySettings, User
+from rlhf.gateway import stop_sequences
 from rlhf.gateway.chat_requests import LONGEST_CHAT, ChatRequest, sampling
 from rlhf.gateway.client_connection import ClientConnection
 from rlhf.gateway.openai_errors import OpenAIError
@@ -47,6 +48,7 @@ class LiveChoices:
         self._client = client
         self._ends_at = time.monotonic() + LONGEST_SECONDS
         self.sampling = sampling(chat)
+        self._stops = stop_sequences.parsed(chat.body)
         messages = chat.messages()
         if sum(len(turn["content"]) for turn in messages) > LONGEST_CHAT:
             raise OpenAIError(
@@ -111,7 +113,8 @@ class LiveChoices:
     def chunks(self) -> Iterator[Row]:
         """Raises OpenAIError, ClientGone."""
         sent = ""
-        for text in self._texts():
+        for written_so_far in self._texts():
+            text = stop_sequences.certain(written_so_far, self._stops)
             if text.startswith(sent) and len(text) > len(sent):
                 yield _chunk(0, {"content": text[len(sent) :]}, is_first=not sent)
                 sent = text
@@ -132,7 +135,8 @@ class LiveChoices:
                 # This process was so slow that it counted as gone.
                 raise _late()
             if row["choices"] is not None:
-                self._choices, self._counts, self._has_ended = row["choices"], row["usage"], True
+                self._choices = [self._ended(choice) for choice in row["choices"]]
+                self._counts, self._has_ended = row["usage"], True
                 return
             if row["run__status"] in TrainingRun.ENDED:
                 self._has_ended = True
@@ -145,6 +149,10 @@ class LiveChoices:
                 found.update(seen_at=timezone.now())
                 seen = time.monotonic()
             self._client.wait(LOOK_SECONDS)
+
+    def _ended(self, choice: Row) -> Row:
+        text, is_cut = stop_sequences.cut(choice["text"], self._stops)
+        return {"text": text, "finish_reason": "stop"} if is_cut else choice
 
     def _usage(self) -> dict[str, int]:
         read, written = (int(self._counts.get(f"{name}_tokens", 0)) for name in ("prompt", "completion"))

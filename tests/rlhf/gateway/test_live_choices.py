@@ -100,6 +100,26 @@ def test_the_text_comes_as_it_is_written(program: Program, worker: list[Any]) ->
     assert events[-1] == "data: [DONE]"
 
 
+def test_a_text_ends_before_a_stop_sequence(cast: Cast, program: Program, worker: list[Any]) -> None:
+    worker += [ended("In water.\n\nQ: Why?", "Slowly.", reason="length")]
+    reply = program.ask([user("How?")], n=2, stop=["\n\nQ:", "?"], store=True).json()
+    assert [(each["message"]["content"], each["finish_reason"]) for each in reply["choices"]] == [
+        ("In water.", "stop"),
+        ("Slowly.", "length"),
+    ]
+    assert set(Response.objects.values_list("text", flat=True)) == {"In water.", "Slowly."}
+    # What may be the beginning of one waits until it is plain that it is none.
+    worker += ["In", "In w#", "In w#a", "In w#a##", "In w#a##END", ended("In w#a##END of it")]
+    events = program.stream([user("How?")], stop="##END")
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks(events) if chunk["choices"]]
+    assert deltas == [{"role": "assistant", "content": "In"}, {"content": " w"}, {"content": "#a"}, {}]
+    assert chunks(events)[-1]["choices"][0]["finish_reason"] == "stop"
+    # A model that ends with the beginning of one has said it.
+    worker += ["Yes#", ended("Yes#")]
+    events = program.stream([user("How?")], stop="##END")
+    assert text_of(events, 0) == "Yes#"
+
+
 @pytest.mark.parametrize(
     ("code", "values", "status", "sentence"),
     [
@@ -121,7 +141,10 @@ def test_a_run_that_fails(
 @pytest.mark.usefixtures("listening")
 def test_what_the_live_worker_cannot_do_is_refused_by_name(program: Program) -> None:
     for values, param in (
-        ({"stop": "\n"}, "stop"),
+        ({"stop": ["a", ""]}, "stop"),
+        ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": 3}, "stop"),
+        ({"stop": "x" * 201}, "stop"),
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"frequency_penalty": 1}, "frequency_penalty"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
