@@ -19,7 +19,7 @@ from rlhf.models import Stage, TrainingRun
 from rlhf.reports import curves, labels, run_table, stop_reasons, stored
 from rlhf.reports.page import verdict_of
 from rlhf.reports.run_table import RunFilters, RunTable
-from rlhf.reports.sample_comparison import compare_samples
+from rlhf.reports.sample_comparison import SampleComparison, compare_samples
 from rlhf.runs import launch, runs
 from rlhf.runs.planning import provenance
 from rlhf.runs.queues import waiting_order, workers
@@ -128,12 +128,25 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
     if request.headers.get("HX-Target") == "chart-grid":
         context["charts"] = charts_page(request, overlaid(request, found))
         return render(request, "rlhf/charts.html#chart-grid", context)
-    template = _fragment(request, "rlhf/run.html", "live")
-    if template == "rlhf/run.html":
-        context["charts"] = charts_page(request, overlaid(request, found))
-        context |= {"origin": provenance.of(found), "can_be_cloned": launch.can_be_cloned(found)}
-        context |= {"samples": compare_samples(found), "has_plot": run_artefacts.shown(found).reward_kl_plot.is_file()}
-    return render(request, template, context)
+    if request.headers.get("HX-Target") == "live":
+        reply = render(request, "rlhf/run.html#live", context)
+        if found.ended:
+            # What the run made, further down the page, is whole now.
+            reply["HX-Trigger"] = "run-ended"
+        return reply
+    samples = compare_samples(found)
+    context |= {"samples": samples, "has_plot": run_artefacts.shown(found).reward_kl_plot.is_file()}
+    context |= {"origin": provenance.of(found), "can_be_cloned": launch.can_be_cloned(found)}
+    if request.headers.get("HX-Target") == "made":
+        if not found.ended and request.GET.get("step") == _last_step(samples):
+            return HttpResponse(status=204)
+        return render(request, "rlhf/run.html#made", context)
+    context["charts"] = charts_page(request, overlaid(request, found))
+    return render(request, "rlhf/run.html", context)
+
+
+def _last_step(samples: SampleComparison | None) -> str:
+    return str(samples.steps[-1]) if samples is not None else ""
 
 
 @require_safe

@@ -1,11 +1,14 @@
 """A PPO run's page in a real browser: the curve over the divergence, and responses side by side."""
 
+import json
 import math
+import re
 
 import pytest
 from playwright.sync_api import expect
 
 from rlhf.models import TrainingRun
+from rlhf.runs.storage import run_artefacts
 from tests.factories import policy_runs
 from tests.factories.cast import Cast
 from tests.harness.browser import SignIn
@@ -60,3 +63,18 @@ def test_curves_tell_their_values_in_the_readers_language(cast: Cast, run: Train
     expect(figure.locator("output")).to_have_text("第 16 步：1")
     page.mouse.move(box["x"] + 1, box["y"] + 20)
     expect(figure.locator("output")).to_have_text("第 1 步：1.938")
+
+
+def test_a_page_left_open_shows_what_the_run_made_once_it_ends(cast: Cast, run: TrainingRun, sign_in: SignIn) -> None:
+    TrainingRun.objects.filter(pk=run.pk).update(status="queued", result={})
+    samples = run_artefacts.shown(run).samples
+    lines = samples.read_text(encoding="utf-8").splitlines(keepends=True)
+    samples.write_text("".join(line for line in lines if json.loads(line)["step"] == 0), encoding="utf-8")
+    page = sign_in(cast.manager.username, at=url(cast, "run", run.pk))
+    made = page.locator("#made")
+    expect(made).to_contain_text("Before training")
+    expect(made).not_to_contain_text("Step 16")
+    samples.write_text("".join(lines), encoding="utf-8")
+    TrainingRun.objects.filter(pk=run.pk).update(status="succeeded", result=run.result)
+    expect(made).to_contain_text("Step 16")
+    expect(made).not_to_have_attribute("hx-get", re.compile(""))

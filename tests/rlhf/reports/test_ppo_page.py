@@ -192,3 +192,17 @@ def test_the_policy_is_measured_on_validation_prompts(cast: Cast, base: ModelVer
     shutil.rmtree(files.path)
     files.make()
     assert list(STAGE_SPECS["ppo"].data(run, files, lambda: None).files) == ["--data"]
+
+
+def test_what_a_run_made_is_sent_again_where_there_is_more(cast: Cast, run: TrainingRun) -> None:
+    TrainingRun.objects.filter(pk=run.pk).update(status="queued", result={})
+    leave(run, line(0), line(4))
+    client, address = as_user("manager", cast), url(cast, "run", run.pk)
+    headers = {"HX-Target": "made"}
+    assert client.get(f"{address}?step=4", headers=headers).status_code == 204
+    more = client.get(f"{address}?step=0", headers=headers).content.decode()
+    assert ("Step 4" in more, "<h1" in more, 'hx-get="?step=4"' in more) == (True, False, True)
+    TrainingRun.objects.filter(pk=run.pk).update(status="succeeded")
+    ended = client.get(f"{address}?step=4", headers=headers)
+    assert (ended.status_code, b"hx-get" in ended.content) == (200, False)
+    assert client.get(address, headers={"HX-Target": "live"})["HX-Trigger"] == "run-ended"
