@@ -159,6 +159,19 @@ def test_safe_rlhf_keeps_the_harms_as_flags(tmp_path):
     )  # fmt: skip
 
 
+def test_a_response_that_is_said_to_be_unsafe_is_no_demonstration(tmp_path):
+    given = {"prompt": "How?", "response": "So.", "category": {"theft": True, "other": False}, "is_safe": False}
+    (row,) = read(given, tmp_path)
+    assert (row.demonstration, row.rated, row.source, row.not_kept) == (None, True, "BeaverTails", ())
+    assert [(each.text, each.ratings, each.flags) for each in row.responses] == [
+        ("So.", {"safe": 0.0}, ("unsafe", "theft")),
+    ]  # fmt: skip
+    (row,) = read({**given, "category": {"theft": False}, "is_safe": True}, tmp_path)
+    assert [(each.ratings, each.flags) for each in row.responses] == [({"safe": 1.0}, ())]
+    with pytest.raises(BadRow, match='"is_safe" must be true or false'):
+        read({**given, "is_safe": None}, tmp_path)
+
+
 def test_rewardbench_2_ties_all_right_responses_before_the_wrong_ones(tmp_path):
     (row,) = read(FOREIGN["rewardbench_2"], tmp_path)
     assert said(row) == [("An apple.", 1), ("A pear.", 1), ("Bread.", 2)]

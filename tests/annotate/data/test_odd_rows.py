@@ -111,6 +111,7 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ("instructgpt", {"context": "a", "sample": "b", "model_type": "m", "ref_text": "c", "toxicity": 0.2}),
     ("text", {"text": "a"}),
     *FOREIGN.items(),
+    ("safe_rlhf", {"prompt": "How?", "category": {"theft": True}, "response": "So.", "is_safe": False}),
 ]
 HUGE = "9" * 400
 ODD: list[Any] = [

@@ -1,4 +1,7 @@
-"""PKU-SafeRLHF: two responses, of which people chose the more helpful one and said what harm each of them does."""
+"""PKU-SafeRLHF: two responses, of which people chose the more helpful one and said what harm each of them does.
+
+BeaverTails has one response a row, and of harm alone: a rating of it, and no ideal response.
+"""
 
 from typing import Any
 
@@ -21,11 +24,14 @@ UNSAFE = "unsafe"
 
 
 def recognises(row: dict[str, Any]) -> bool:
-    return {"prompt", "response_0", "response_1", "better_response_id"} <= set(row)
+    pair = {"prompt", "response_0", "response_1", "better_response_id"}
+    return pair <= set(row) or {"prompt", "response", "is_safe"} <= set(row)
 
 
 def parse(row: Fields) -> ImportedRow:
     """The order is that of helpfulness. A response that isn't safe has the flag "unsafe", and one for each harm."""
+    if "better_response_id" not in row.values:
+        return _rating(row)
     better = row.number("better_response_id", strict=True)
     if better not in (0, 1):
         raise BadRow(_("%(name)s must be 0 or 1") % {"name": row.named("better_response_id")})
@@ -40,6 +46,23 @@ def parse(row: Fields) -> ImportedRow:
     )
 
 
+def _rating(row: Fields) -> ImportedRow:
+    is_safe = row.flag("is_safe")
+    if is_safe is None:
+        raise BadRow(_("%(name)s must be true or false") % {"name": row.named("is_safe")})
+    response = ImportedResponse(
+        text=row.text("response"),
+        ratings={"safe": float(is_safe)},
+        flags=_flags(is_safe, _harms(row, "category")),
+    )
+    return ImportedRow(
+        messages=checked_messages(user_turn(row.text("prompt"))),
+        source="BeaverTails",
+        rated=True,
+        responses=(response,),
+    )
+
+
 def _response(row: Fields, place: int, *, rank: int) -> ImportedResponse:
     severity = row.number(f"response_{place}_severity_level")
     model = row.label(f"response_{place}_source")
@@ -51,8 +74,12 @@ def _response(row: Fields, place: int, *, rank: int) -> ImportedResponse:
         model=model,
         author_kind="model" if model else "unknown",
         ratings={} if severity is None else {"severity_level": severity},
-        flags=tuple([UNSAFE] * (is_safe is False) + _harms(row, f"response_{place}_harm_category")),
+        flags=_flags(is_safe, _harms(row, f"response_{place}_harm_category")),
     )
+
+
+def _flags(is_safe: bool | None, harms: list[str]) -> tuple[str, ...]:
+    return (UNSAFE, *harms) if is_safe is False else tuple(harms)
 
 
 def _harms(row: Fields, key: str) -> list[str]:
