@@ -1,6 +1,7 @@
 """The closed loop of a project: where it stands, its actions, and its settings."""
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -18,7 +19,7 @@ from rlhf.loop.rounds import loop_page, step_handlers
 from rlhf.models import Iteration, LoopSettings
 from rlhf.runs.queues import workers
 
-ITERATIONS_SHOWN = 50
+ITERATIONS_SHOWN = 30
 
 
 @require_safe
@@ -140,16 +141,18 @@ def _confirmation(request: ProjectRequest, iteration: Iteration, *, action: str)
 
 def _page(request: ProjectRequest, form: LoopSettingsForm, *, status: int = 200) -> HttpResponse:
     page = loop_page.of(request.project)
-    iterations = list(
+    iterations = (
         request.project.iterations.order_by("-number")
         .prefetch_related("runs")
-        .select_related("policy_version", "reward_version")[:ITERATIONS_SHOWN]
+        .select_related("policy_version", "reward_version")
     )
+    listed = Paginator(iterations, ITERATIONS_SHOWN).get_page(request.GET.get("page"))
     context = {
         "project": request.project,
         "page": page,
         "rolling": rolling_page.of(request.project),
-        "rounds": [(iteration, rounds.why_ended(iteration)) for iteration in iterations],
+        "rounds": [(iteration, rounds.why_ended(iteration)) for iteration in listed],
+        "listed": listed,
         "active": page.iteration if page.is_active else None,
         "form": form,
         "mix": form.mix,

@@ -1,5 +1,6 @@
 """The page of the loop: where it stands and why it waits, its actions, and settings that cannot be."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -233,3 +234,17 @@ def test_a_policy_that_waits_is_put_into_use_from_the_page(manager: Client, cast
     manager.post(url(cast, "promote_round", 1))
     assert versions.active_policy(cast.project) == policy
     assert Iteration.objects.get().step == "sample"
+
+
+def test_every_round_is_on_a_page(manager: Client, cast: Cast) -> None:
+    Iteration.objects.bulk_create(
+        Iteration(project=cast.project, number=number, step="sample", state="succeeded") for number in range(1, 33)
+    )
+
+    def rounds(query: str, **headers: str) -> list[int]:
+        page = manager.get(url(cast, "loop") + query, headers=headers).content.decode()
+        assert f"{url(cast, 'loop')}?page=" in page
+        return [int(number) for number in re.findall(r"<tr>\s*<td>(\d+)</td>", page)]
+
+    assert rounds("") == list(range(32, 2, -1))
+    assert rounds("?page=2") == rounds("?page=2", **{"HX-Target": "rounds"}) == [2, 1]
