@@ -1,4 +1,4 @@
-"""Stop sequences of a request for the live worker: the text ends before the first one of them.
+"""Stop sequences of a request for the live worker: the text ends before one of them.
 
 The worker knows none of them and writes on; what comes after is dropped here.
 """
@@ -28,9 +28,12 @@ def parsed(body: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
-    """(the text before the first stop sequence, whether there is one)."""
-    places = [place for stop in stops if (place := text.find(stop)) >= 0]
-    return (text[: min(places)], True) if places else (text, False)
+    """(the text before the stop sequence that is complete first, whether there is one).
+
+    Not the one that begins first: a text that is cut as it grows must end where the whole one does.
+    """
+    found = [(place + len(stop), place) for stop in stops if (place := text.find(stop)) >= 0]
+    return (text[: min(found)[1]], True) if found else (text, False)
 
 
 def certain(text: str, stops: Sequence[str]) -> str:

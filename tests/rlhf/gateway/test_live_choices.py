@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from annotate.models import GatewayCompletion, GatewaySettings, Response
 from rlhf import tasks
-from rlhf.gateway import live_choices
+from rlhf.gateway import live_choices, stop_sequences
 from rlhf.models import GatewayReply, TrainingRun
 from rlhf.runs import runs
 from rlhf.runs.queues import workers
@@ -118,6 +118,20 @@ def test_a_text_ends_before_a_stop_sequence(cast: Cast, program: Program, worker
     worker += ["Yes#", ended("Yes#")]
     events = program.stream([user("How?")], stop="##END")
     assert text_of(events, 0) == "Yes#"
+
+
+@pytest.mark.parametrize(
+    ("text", "stops", "kept"),
+    [
+        ("xabc", ("abc", "b"), "xa"), ("xabc", ("bc", "c"), "xa"), ("xaab", ("ab",), "xa"), ("x", ("y",), "x"),
+        ("abab", ("b", "a"), ""), ("xab", ("abab", "bb"), "xab"),
+    ],
+)  # fmt: skip
+def test_a_text_that_grows_ends_where_the_whole_one_does(text: str, stops: tuple[str, ...], kept: str) -> None:
+    assert stop_sequences.cut(text, stops)[0] == kept
+    sent = [stop_sequences.certain(text[:size], stops) for size in range(len(text) + 1)]
+    assert all(kept.startswith(part) for part in sent)
+    assert sent == sorted(sent, key=len)
 
 
 @pytest.mark.parametrize(
