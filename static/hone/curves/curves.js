@@ -151,7 +151,7 @@ document.addEventListener("htmx:beforeSwap", () => { logWasOpen = document.getEl
 document.addEventListener("htmx:afterSwap", (event) => {
   const log = document.getElementById("log");
   if (log && logWasOpen) log.open = true;
-  if (event.detail.target.id === "live" || document.getElementById("live")) refresh();
+  if (document.getElementById("live") && event.detail.target.id !== "made") refresh();
 });
 const allCharts = () => [...charts.values(), ...(rewardKl ? [rewardKl] : [])];
 keepDrawn({

@@ -102,7 +102,8 @@ def test_the_page_of_models_lists_what_was_in_use_newest_first(
     versions.promote(policies[0], by=cast.researcher)
     versions.roll_back(policies[0], by=cast.researcher)
     said = client.get(url(cast, "models")).content.decode()
-    assert said.index("rolled back to <bdi>Base model 1</bdi>") < said.index("<bdi>Policy 1</bdi> put into use")
+    links = [f'<a href="{url(cast, "model", version.pk)}">{version.label}</a>' for version in (base, policies[0])]
+    assert said.index(f"rolled back to {links[0]}") < said.index(f"{links[1]} put into use")
     assert f"/models/{base.pk}/roll-back" not in said
 
 
