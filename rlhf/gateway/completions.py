@@ -10,6 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -70,13 +71,17 @@ class Completion:
         self._written: dict[int, _Written] = {}
         self._kept: Kept | None = None
         self._is_closed = False
+        self._has_left = False
         self._route: Route = gateway_settings.route(settings, chat.model)
         self._slot = Slot(token)
         self._author: Author | None = None
         self._model = chat.model
         try:
-            self._source = self._asked()
-        except BaseException:
+            with self._watched():
+                self._source = self._asked()
+        except BaseException as error:
+            if isinstance(error, ClientGone):
+                self._keep()
             self._slot.give_back()
             raise
 
@@ -88,11 +93,21 @@ class Completion:
         body = self._chat.for_upstream(self._route.model)
         return Upstream(self._route.endpoint, body, client=self._client)
 
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Of a program that leaves, also before the first word, the prompt is kept."""
+        try:
+            yield
+        except ClientGone:
+            self._has_left = True
+            raise
+
     # --- in one piece ---
 
     def whole(self) -> Row:
         """Raises OpenAIError, ClientGone."""
-        found = self._source.whole()
+        with self._watched():
+            found = self._source.whole()
         for choice in found["choices"]:
             message = choice.get("message")
             self._note(choice, message if isinstance(message, dict) else {})
@@ -104,7 +119,12 @@ class Completion:
 
     def events(self) -> Generator[bytes, None, None]:
         """The events of the stream. Raises OpenAIError, ClientGone."""
-        for found in self._source.chunks():
+        chunks = self._source.chunks()
+        while True:
+            with self._watched():
+                found = next(chunks, None)
+            if found is None:
+                break
             for choice in found["choices"]:
                 delta = choice.get("delta")
                 self._note(choice, delta if isinstance(delta, dict) else {})
@@ -126,7 +146,7 @@ class Completion:
         self._is_closed = True
         try:
             self._source.close()
-            if self._kept is None and self._written:
+            if self._kept is None and (self._written or self._has_left):
                 self._keep()
         except DatabaseError:
             log.exception("The request %s could not be ended in the database", self.key)

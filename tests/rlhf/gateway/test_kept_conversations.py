@@ -10,6 +10,7 @@ from annotate.data import user_conversations
 from annotate.data.use_case_guess import guess
 from annotate.models import GatewayCompletion, GatewaySettings, Prompt, Response
 from annotate.models.data.prompt import split_of
+from rlhf.gateway.client_connection import ClientGone
 from rlhf.loop import versions
 from tests.factories.cast import Cast, make_prompt
 from tests.harness.openai_server import OpenAIServer
@@ -157,6 +158,17 @@ def test_of_a_program_that_leaves_early_the_prompt_is_kept(program: Program, ups
     upstream.gate.clear()
     reply = program.ask(stream=True, store=True)
     leave(reply)
+    assert GatewayCompletion.objects.get().responses == [None]
+    assert not Response.objects.exists()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_of_a_program_that_leaves_before_the_first_word_the_prompt_is_kept(
+    program: Program, upstream: OpenAIServer, stream: bool
+) -> None:
+    with mock.patch("rlhf.gateway.client_connection.ClientConnection.wait", side_effect=ClientGone):
+        program.ask(stream=stream, store=True)
+        program.ask(stream=stream)
     assert GatewayCompletion.objects.get().responses == [None]
     assert not Response.objects.exists()
 
