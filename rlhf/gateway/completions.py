@@ -10,7 +10,6 @@ import logging
 import secrets
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -71,14 +70,12 @@ class Completion:
         self._written: dict[int, _Written] = {}
         self._kept: Kept | None = None
         self._is_closed = False
-        self._has_left = False
         self._route: Route = gateway_settings.route(settings, chat.model)
         self._slot = Slot(token)
         self._author: Author | None = None
         self._model = chat.model
         try:
-            with self._watched():
-                self._source = self._asked()
+            self._source = self._asked()
         except BaseException as error:
             if isinstance(error, ClientGone):
                 self._keep()
@@ -93,21 +90,11 @@ class Completion:
         body = self._chat.for_upstream(self._route.model)
         return Upstream(self._route.endpoint, body, client=self._client)
 
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Of a program that leaves, also before the first word, the prompt is kept."""
-        try:
-            yield
-        except ClientGone:
-            self._has_left = True
-            raise
-
     # --- in one piece ---
 
     def whole(self) -> Row:
         """Raises OpenAIError, ClientGone."""
-        with self._watched():
-            found = self._source.whole()
+        found = self._source.whole()
         for choice in found["choices"]:
             message = choice.get("message")
             self._note(choice, message if isinstance(message, dict) else {})
@@ -119,12 +106,7 @@ class Completion:
 
     def events(self) -> Generator[bytes, None, None]:
         """The events of the stream. Raises OpenAIError, ClientGone."""
-        chunks = self._source.chunks()
-        while True:
-            with self._watched():
-                found = next(chunks, None)
-            if found is None:
-                break
+        for found in self._source.chunks():
             for choice in found["choices"]:
                 delta = choice.get("delta")
                 self._note(choice, delta if isinstance(delta, dict) else {})
@@ -140,13 +122,14 @@ class Completion:
 
     # --- both ---
 
-    def close(self) -> None:
+    def close(self, *, has_left: bool = False) -> None:
+        """`has_left`: the program, perhaps before the first word; its prompt is kept all the same."""
         if self._is_closed:
             return
         self._is_closed = True
         try:
             self._source.close()
-            if self._kept is None and (self._written or self._has_left):
+            if self._kept is None and (self._written or has_left):
                 self._keep()
         except DatabaseError:
             log.exception("The request %s could not be ended in the database", self.key)
@@ -238,6 +221,7 @@ class EventStream:
         try:
             return next(self._events)
         except ClientGone:
+            self._completion.close(has_left=True)
             raise StopIteration from None
         except OpenAIError as error:
             signals.gateway_event.send(Completion, name="failures")
@@ -260,8 +244,8 @@ def respond(
         else:
             response = StreamingHttpResponse(EventStream(completion), content_type="text/event-stream")
             response["X-Accel-Buffering"] = "no"  # nginx would collect the events
-    except BaseException:
-        completion.close()
+    except BaseException as error:
+        completion.close(has_left=isinstance(error, ClientGone))
         raise
     if not chat.stream:
         completion.close()

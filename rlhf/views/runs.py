@@ -134,12 +134,13 @@ def run(request: ProjectRequest, run_id: int) -> HttpResponse:
             # What the run made, further down the page, is whole now.
             reply["HX-Trigger"] = "run-ended"
         return reply
+    is_fragment = request.headers.get("HX-Target") == "made"
     samples = compare_samples(found)
+    if is_fragment and not found.ended and request.GET.get("step") == _last_step(samples):
+        return HttpResponse(status=204)
     context |= {"samples": samples, "has_plot": run_artefacts.shown(found).reward_kl_plot.is_file()}
     context |= {"origin": provenance.of(found), "can_be_cloned": launch.can_be_cloned(found)}
-    if request.headers.get("HX-Target") == "made":
-        if not found.ended and request.GET.get("step") == _last_step(samples):
-            return HttpResponse(status=204)
+    if is_fragment:
         return render(request, "rlhf/run.html#made", context)
     context["charts"] = charts_page(request, overlaid(request, found))
     return render(request, "rlhf/run.html", context)
