@@ -58,6 +58,11 @@ class WrittenBy(TypedDict, total=False):
     author_kind: str
 
 
+def by_model(name: str) -> WrittenBy:
+    """A model of this name, or whoever it was where a row names none."""
+    return {"model": name, "author_kind": "model" if name else "unknown"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImportedResponse:
     """A response that came with a row.
@@ -236,6 +241,27 @@ class Fields:
         self.leave(key, _("not a word that Hone knows for it"))
         return ""
 
+    def zero_or_one(self, key: str) -> int:
+        """Which of two, that must be said."""
+        value = self.number(key, strict=True)
+        if value not in (0, 1):
+            raise BadRow(_("%(name)s must be 0 or 1") % {"name": self.named(key)})
+        return int(value)
+
+    def texts(self, key: str, *, longest: int = LONGEST_TEXT) -> list[str]:
+        """A list of texts."""
+        items = self.raw(key)
+        if not isinstance(items, list):
+            raise BadRow(_("%(name)s must be a list of texts") % {"name": self.named(key)})
+        return [text_of(item, self.named(key), longest=longest) for item in items]
+
+    def object(self, key: str) -> "Fields":
+        """A JSON object that must be there."""
+        value = self.values.get(key)
+        if not isinstance(value, dict):
+            raise BadRow(_("%(name)s must be an object") % {"name": self.named(key)})
+        return self.within(key, value)
+
     def objects(self, key: str, *, name: str = "") -> list["Fields"]:
         """A list of JSON objects, each to be read in turn."""
         items = self.raw(key)
@@ -320,6 +346,12 @@ def text_of(value: Any, name: str, *, longest: int = LONGEST_TEXT) -> str:
     if len(value) > longest:
         raise BadRow(_("%(name)s is longer than %(longest)s characters") % {"name": name, "longest": f"{longest:,}"})
     return value
+
+
+def check_ranked(count: int) -> None:
+    """Raises BadRow for a number of responses that is no ranking's."""
+    if not 1 < count <= MOST_RESPONSES:
+        raise BadRow(_("a ranking needs 2 to %(most)d responses") % {"most": MOST_RESPONSES})
 
 
 def user_turn(written: str) -> Messages:

@@ -25,6 +25,7 @@ from annotate.formats.rows import (
     LeftOut,
     Messages,
     WrittenBy,
+    by_model,
     checked_messages,
     number_of,
     text_of,
@@ -181,8 +182,7 @@ def _pair_names(row: Fields) -> list[WrittenBy]:
 
 
 def _model(name: str) -> WrittenBy:
-    name = name.strip()
-    return {"model": name[:LONGEST_LABEL], "author_kind": "model"} if name else {}
+    return by_model(name.strip()[:LONGEST_LABEL])
 
 
 def _votes(row: Fields) -> list[ImportedRow | LeftOut]:

@@ -10,7 +10,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotate.formats.chat_turns import language_of, turns_of
-from annotate.formats.rows import BadRow, Fields, ImportedResponse, ImportedRow, LeftOut, Messages, checked_messages
+from annotate.formats.rows import (
+    BadRow,
+    Fields,
+    ImportedResponse,
+    ImportedRow,
+    LeftOut,
+    Messages,
+    by_model,
+    checked_messages,
+)
 
 NAME, LABEL = "arena", gettext_noop("MT-Bench judgments, Chatbot Arena")
 BOTH_BAD = ("tie (bothbad)", "both_bad")
@@ -37,14 +46,12 @@ def parse(row: Fields) -> ImportedRow:
     timestamp = row.label("tstamp") or row.label("timestamp")
     responses = []
     for letter, text, rank in zip("ab", (first, second), RANKS[winner], strict=True):
-        model = row.label(f"model_{letter}")
         responses.append(
             ImportedResponse(
                 text=text,
                 rank=rank,
-                model=model,
-                author_kind="model" if model else "unknown",
                 acceptable=winner not in BOTH_BAD,
+                **by_model(row.label(f"model_{letter}")),
             )
         )
     return ImportedRow(

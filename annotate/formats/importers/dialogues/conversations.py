@@ -22,6 +22,7 @@ from annotate.formats.rows import (
     LeftOut,
     Messages,
     WrittenBy,
+    by_model,
     checked_messages,
 )
 
@@ -56,8 +57,7 @@ def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
         responses = tuple(ImportedResponse(text=text, rank=rank) for rank, text in ((1, chosen), (2, rejected)))
         # Nobody says who judged; these data sets are judged by models as often as by people.
         return ImportedRow(**common, **_judge(row), messages=prompt, responses=responses, ranked=True)
-    model = row.label("model") or row.label("generator")
-    author: WrittenBy = {"model": model, "author_kind": "model" if model else "unknown"}
+    author = by_model(row.label("model") or row.label("generator"))
     if "label" in row:
         label = row.flag("label")
         response = ImportedResponse(text=turns[-1]["content"], ratings={"label": 1.0 if label else 0.0}, **author)
@@ -68,7 +68,7 @@ def parse(row: Fields) -> ImportedRow | Sequence[ImportedRow | LeftOut]:
         )
     if demonstrations := _demonstrations(turns, common, author):
         return demonstrations
-    if model:
+    if author["model"]:
         row.leave("model" if "model" in row else "generator", _("the chat has no response of it"))
     return [ImportedRow(**common, messages=checked_messages(turns))]
 

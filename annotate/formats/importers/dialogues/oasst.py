@@ -99,10 +99,7 @@ def _below_root(
 def parse(row: Fields) -> list[ImportedRow | LeftOut]:
     if "prompt" not in row.values and "parent_id" in row.values:
         raise LeftOut(_("the message that it replies to isn't in the file, or it is too deep in its tree"))
-    if not isinstance(row.values.get("prompt"), dict):
-        raise BadRow(_("%(name)s must be an object") % {"name": row.named("prompt")})
-    root = row.within("prompt", row.values["prompt"])
-    found = list(_below(root, before=[], opening=None))
+    found = list(_below(row.object("prompt"), before=[], opening=None))
     return found or [LeftOut(_("no replies to it were ranked"))]
 
 

@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotate.formats.importers.dialogues.alpaca import instruction_of
-from annotate.formats.rows import Fields, ImportedResponse, ImportedRow, LeftOut, checked_messages, user_turn
+from annotate.formats.rows import Fields, ImportedResponse, ImportedRow, LeftOut, by_model, checked_messages, user_turn
 
 NAME, LABEL = "alpaca_eval", gettext_noop("AlpacaEval annotations")
 
@@ -25,13 +25,11 @@ def parse(row: Fields) -> ImportedRow:
         row.leave("preference", _("kept as which is better, not by how much"))
     responses = []
     for number, rank in enumerate(ranks, start=1):
-        generator = row.label(f"generator_{number}")
         responses.append(
             ImportedResponse(
                 text=row.text(f"output_{number}"),
                 rank=rank,
-                model=generator,
-                author_kind="model" if generator else "unknown",
+                **by_model(row.label(f"generator_{number}")),
             )
         )
     return ImportedRow(

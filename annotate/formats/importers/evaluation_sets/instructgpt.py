@@ -6,7 +6,16 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from annotate.formats.rows import Fields, ImportedResponse, ImportedRow, LeftOut, WrittenBy, checked_messages, user_turn
+from annotate.formats.rows import (
+    Fields,
+    ImportedResponse,
+    ImportedRow,
+    LeftOut,
+    WrittenBy,
+    by_model,
+    checked_messages,
+    user_turn,
+)
 
 NAME, LABEL = "instructgpt", gettext_noop("InstructGPT's samples")
 TRUTHFUL = {"question", "answer", "model_type", "true", "info"}
@@ -17,8 +26,7 @@ def recognises(row: dict[str, Any]) -> bool:
 
 
 def parse(row: Fields) -> ImportedRow:
-    model = row.label("model_type")
-    author: WrittenBy = {"model": model, "author_kind": "model" if model else "unknown"}
+    author = by_model(row.label("model_type"))
     return _sample(row, author) if "context" in row.values else _truthful(row, author)
 
 

@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotate.formats.chat_turns import prompt_of
-from annotate.formats.rows import BadRow, Fields, ImportedResponse, ImportedRow
+from annotate.formats.rows import BadRow, Fields, ImportedResponse, ImportedRow, by_model
 
 NAME, LABEL = "open_instruct", gettext_noop("Open-Instruct human evaluation")
 # (rank of a, rank of b, margin)
@@ -30,14 +30,12 @@ def parse(row: Fields) -> ImportedRow:
     *ranks, margin = PREFERENCES[preference]
     responses = []
     for letter, rank in zip("ab", ranks, strict=True):
-        model = row.label(f"model_{letter}")
         responses.append(
             ImportedResponse(
                 text=row.text(f"completion_{letter}"),
                 rank=rank,
-                model=model,
-                author_kind="model" if model else "unknown",
                 acceptable=row.flag(f"completion_{letter}_is_acceptable") is not False,
+                **by_model(row.label(f"model_{letter}")),
             )
         )
     return ImportedRow(

@@ -2,19 +2,17 @@
 
 from typing import Any
 
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotate.formats.importers.dialogues import hh
 from annotate.formats.rows import (
     LONGEST_LABEL,
-    MOST_RESPONSES,
-    BadRow,
     Fields,
     ImportedResponse,
     ImportedRow,
+    by_model,
+    check_ranked,
     checked_messages,
-    text_of,
 )
 
 NAME, LABEL = "nectar", gettext_noop("Nectar")
@@ -31,35 +29,24 @@ def parse(row: Fields) -> ImportedRow:
     if turns[-1] == {"role": "assistant", "content": ""}:
         turns.pop()
     responses = row.objects("answers")
-    if not 1 < len(responses) <= MOST_RESPONSES:
-        raise BadRow(_("a ranking needs 2 to %(most)d responses") % {"most": MOST_RESPONSES})
+    check_ranked(len(responses))
     # Both follow from the lists.
     row.ignore("turns", "num_responses")
     places = [response.number("rank", low=1, strict=True) for response in responses]
     known = sorted({place for place in places if place is not None})
+    sources = row.texts("source") if row.values.get("source") is not None else []
     return ImportedRow(
         messages=checked_messages(turns),
-        source=" ".join(["Nectar", *_sources(row)])[:LONGEST_LABEL],
+        source=" ".join(["Nectar", *sources])[:LONGEST_LABEL],
         judge="ai",
         judge_name="gpt-4",
         ranked=bool(known),
         responses=tuple(
             ImportedResponse(
                 text=response.text("answer"),
-                model=(model := response.label("model")),
-                author_kind="model" if model else "unknown",
                 rank=None if place is None else known.index(place) + 1,
+                **by_model(response.label("model")),
             )
             for response, place in zip(responses, places, strict=True)
         ),
     )
-
-
-def _sources(row: Fields) -> list[str]:
-    """Where the prompt is from: a list of names."""
-    found = row.raw("source")
-    if found is None:
-        return []
-    if not isinstance(found, list):
-        raise BadRow(_("%(name)s must be a list of texts") % {"name": row.named("source")})
-    return [text_of(name, row.named("source")) for name in found]

@@ -14,6 +14,7 @@ from annotate.formats.rows import (
     Fields,
     ImportedResponse,
     ImportedRow,
+    by_model,
     checked_messages,
     text_of,
     user_turn,
@@ -32,9 +33,7 @@ def parse(row: Fields) -> ImportedRow:
     """The order is that of helpfulness. A response that isn't safe has the flag "unsafe", and one for each harm."""
     if "better_response_id" not in row.values:
         return _rating(row)
-    better = row.number("better_response_id", strict=True)
-    if better not in (0, 1):
-        raise BadRow(_("%(name)s must be 0 or 1") % {"name": row.named("better_response_id")})
+    better = row.zero_or_one("better_response_id")
     if "safer_response_id" in row:
         row.leave("safer_response_id", _("a judgment has one order; this file’s is that of the better response"))
     source = row.label("prompt_source")
@@ -65,16 +64,14 @@ def _rating(row: Fields) -> ImportedRow:
 
 def _response(row: Fields, place: int, *, rank: int) -> ImportedResponse:
     severity = row.number(f"response_{place}_severity_level")
-    model = row.label(f"response_{place}_source")
     row.ignore(f"response_{place}_sha256")
     is_safe = row.flag(f"is_response_{place}_safe")
     return ImportedResponse(
         text=row.text(f"response_{place}"),
         rank=rank,
-        model=model,
-        author_kind="model" if model else "unknown",
         ratings={} if severity is None else {"severity_level": severity},
         flags=_flags(is_safe, _harms(row, f"response_{place}_harm_category")),
+        **by_model(row.label(f"response_{place}_source")),
     )
 
 

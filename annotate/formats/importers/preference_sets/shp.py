@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from annotate.formats.rows import BadRow, Fields, ImportedResponse, ImportedRow, checked_messages, user_turn
+from annotate.formats.rows import Fields, ImportedResponse, ImportedRow, checked_messages, user_turn
 
 NAME, LABEL = "shp", gettext_noop("Stanford SHP")
 
@@ -16,10 +15,7 @@ def recognises(row: dict[str, Any]) -> bool:
 
 def parse(row: Fields) -> ImportedRow:
     """`labels` is 1 where the first comment is the preferred one."""
-    preferred = row.number("labels", strict=True)
-    if preferred not in (0, 1):
-        raise BadRow(_("%(name)s must be 0 or 1") % {"name": row.named("labels")})
-    ranks = (1, 2) if preferred == 1 else (2, 1)
+    ranks = (1, 2) if row.zero_or_one("labels") else (2, 1)
     # They follow from the two scores and times.
     row.ignore("score_ratio", "seconds_difference")
     domain = row.label("domain")

@@ -28,9 +28,7 @@ def recognises(row: dict[str, Any]) -> bool:
 
 
 def parse(row: Fields) -> ImportedRow:
-    if not isinstance(row.values.get("info"), dict):
-        raise BadRow(_("%(name)s must be an object") % {"name": row.named("info")})
-    info = row.within("info", row.values["info"])
+    info = row.object("info")
     common: dict[str, Any] = {
         "messages": _prompt(info),
         "id": info.label("id"),

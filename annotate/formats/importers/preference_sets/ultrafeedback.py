@@ -6,15 +6,14 @@ The order is that of the mean rating, as the data set's own pairs are made; comp
 from statistics import fmean
 from typing import Any
 
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotate.formats.rows import (
-    MOST_RESPONSES,
-    BadRow,
     Fields,
     ImportedResponse,
     ImportedRow,
+    by_model,
+    check_ranked,
     checked_messages,
     user_turn,
 )
@@ -29,8 +28,7 @@ def recognises(row: dict[str, Any]) -> bool:
 
 def parse(row: Fields) -> ImportedRow:
     completions = row.objects("completions")
-    if not 1 < len(completions) <= MOST_RESPONSES:
-        raise BadRow(_("a ranking needs 2 to %(most)d responses") % {"most": MOST_RESPONSES})
+    check_ranked(len(completions))
     # Named again by each completion.
     row.ignore("models")
     judged = [(completion, _ratings(completion)) for completion in completions]
@@ -47,15 +45,13 @@ def parse(row: Fields) -> ImportedRow:
 
 
 def _response(completion: Fields, ratings: dict[str, float], means: list[float]) -> ImportedResponse:
-    model = completion.label("model")
     return ImportedResponse(
         text=completion.text("response"),
-        model=model,
-        author_kind="model" if model else "unknown",
         rank=means.index(round(fmean(ratings.values()), 6)) + 1 if ratings else None,
         score=completion.number("overall_score") if means else None,
         ratings=ratings if means else {},
         note=completion.text("critique", longest=4_000) if means and "critique" in completion else "",
+        **by_model(completion.label("model")),
     )
 
 

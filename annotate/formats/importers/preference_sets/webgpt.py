@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from annotate.formats.rows import BadRow, Fields, ImportedResponse, ImportedRow, checked_messages, user_turn
+from annotate.formats.rows import Fields, ImportedResponse, ImportedRow, checked_messages, user_turn
 
 NAME, LABEL = "webgpt", gettext_noop("WebGPT comparisons")
 
@@ -16,10 +15,7 @@ def recognises(row: dict[str, Any]) -> bool:
 
 def parse(row: Fields) -> ImportedRow:
     """The two scores have the sum 0; equal ones are a tie."""
-    about = row.raw("question")
-    if not isinstance(about, dict):
-        raise BadRow(_("%(name)s must be an object") % {"name": row.named("question")})
-    question = row.within("question", about)
+    question = row.object("question")
     scores = [row.number(f"score_{place}", strict=True) or 0.0 for place in (0, 1)]
     # The same texts as tokens of GPT-3.
     row.ignore("tokens_0", "tokens_1")

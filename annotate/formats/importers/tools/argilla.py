@@ -24,6 +24,7 @@ from annotate.formats.rows import (
     ImportedRow,
     LeftOut,
     WrittenBy,
+    by_model,
     checked_messages,
     number_of,
     shown_key,
@@ -45,10 +46,8 @@ def parse(row: Fields) -> ImportedRow | list[ImportedRow | LeftOut]:
     given: Any = row.values.get("responses")
     if is_flat := "fields" not in row.values:
         fields, given = row, read_annotations(row)
-    elif isinstance(row.values.get("fields"), dict):
-        fields = row.within("fields", row.values["fields"])
     else:
-        raise BadRow(_("%(name)s must be an object") % {"name": row.named("fields")})
+        fields = row.object("fields")
     names = [name for name in fields.values if isinstance(name, str) and not (is_flat and name in given)]
     response_names = [name for name in names if RESPONSE.fullmatch(name)]
     prompt_name = next((name for name in PROMPTS if name in names), None)
@@ -84,7 +83,7 @@ def _authors(metadata: Fields, names: list[str]) -> dict[str, WrittenBy]:
     for name in names:
         keys = [f"{name}_model", *(["model"] if len(names) == 1 else [])]
         model = next((metadata.label(key) for key in keys if key in metadata), "")
-        found[name] = {"model": model, "author_kind": "model" if model else "unknown"}
+        found[name] = by_model(model)
     return found
 
 

@@ -24,6 +24,7 @@ from annotate.formats.rows import (
     ImportedRow,
     LeftOut,
     WrittenBy,
+    by_model,
     shown_key,
 )
 
@@ -110,7 +111,7 @@ Texts = dict[str, tuple[str, WrittenBy]]
 def _responses(data: Fields) -> Texts:
     """{id: (text, who wrote it)} of a task's responses."""
     if all(key in data.values for key in RESPONSE_KEYS):
-        return {key: (data.text(key), _author(data, f"{key}_model")) for key in RESPONSE_KEYS}
+        return {key: (data.text(key), by_model(data.label(f"{key}_model"))) for key in RESPONSE_KEYS}
     if "items" in data:
         items = data.objects("items")
         if len(items) > MOST_RESPONSES:
@@ -118,14 +119,9 @@ def _responses(data: Fields) -> Texts:
         found = {}
         for number, item in enumerate(items, start=1):
             item.ignore("title")
-            found[item.label("id") or str(number)] = (item.text("body"), _author(item, "model"))
+            found[item.label("id") or str(number)] = (item.text("body"), by_model(item.label("model")))
         return found
-    return {"response": (data.text("response"), _author(data, "model"))} if "response" in data else {}
-
-
-def _author(row: Fields, key: str) -> WrittenBy:
-    model = row.label(key)
-    return {"model": model, "author_kind": "model" if model else "unknown"}
+    return {"response": (data.text("response"), by_model(data.label("model")))} if "response" in data else {}
 
 
 def _judged(

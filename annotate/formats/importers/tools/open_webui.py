@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotate.formats.chat_turns import turn_of
-from annotate.formats.rows import Fields, ImportedResponse, ImportedRow, LeftOut, checked_messages
+from annotate.formats.rows import Fields, ImportedResponse, ImportedRow, LeftOut, by_model, checked_messages
 
 NAME, LABEL = "open_webui", gettext_noop("Open WebUI feedback")
 MOST_STEPS = 1_000
@@ -111,8 +111,7 @@ def _others(messages: dict[str, Fields], message: Fields) -> list[Fields]:
 def _response(message: Fields, model: str, **said: Any) -> ImportedResponse:
     name = message.label("model") or model
     message.ignore(*message.values)
-    kind = "model" if name else "unknown"
-    return ImportedResponse(text=turn_of(message, "content")["content"], model=name, author_kind=kind, **said)
+    return ImportedResponse(text=turn_of(message, "content")["content"], **by_model(name), **said)
 
 
 def _moment(seconds: float | None) -> str:
