@@ -5,6 +5,7 @@ The picture is SVG that the server draws: nodes are links, reached by the keyboa
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -44,6 +45,8 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
+    node_width: ClassVar[int] = WIDTH
+    node_height: ClassVar[int] = HEIGHT
     nodes: Sequence[Node]
     arrows: Sequence[Arrow]
     width: int
